@@ -1,0 +1,246 @@
+"""
+Chunks, and the complete replies that they stand for.
+
+A complete reply is a stream of one chunk. Two laws hold for every middleware and dialect:
+``fold([as_chunk(reply)]) == reply``, and a reply gives the same fold whether its transform
+saw it whole or split. Shapes are those of vLLM 0.32: ``prompt_token_ids`` at the top level,
+``token_ids`` (one per generated token, those of stop strings and of EOS too) in each choice.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from gateway.core import Chunk, Json
+
+Rule = Callable[[list[Any]], Any]
+Cut = Callable[[str], Iterable[str]]
+
+TEXTS = ("reasoning", "reasoning_content", "content", "refusal")
+
+
+def as_chunk(reply: Json) -> Chunk:
+    """The complete reply as one chunk: ``message`` becomes ``delta``, tool calls get an index."""
+    choices = [_renamed(choice) for choice in reply["choices"]]
+    return {**reply, "object": "chat.completion.chunk", "choices": choices}
+
+
+def _renamed(choice: Json) -> Json:
+    delta = choice["message"]
+    if delta.get("tool_calls"):
+        calls = [{"index": i, **call} for i, call in enumerate(delta["tool_calls"])]
+        delta = {**delta, "tool_calls": calls}
+    return {
+        "delta" if k == "message" else k: delta if k == "message" else v for k, v in choice.items()
+    }
+
+
+def fold(chunks: Iterable[Chunk]) -> Json:
+    """
+    The complete reply of these chunks.
+
+    Text, tool arguments, token ids and log probabilities are joined by choice; the first id,
+    created, model, role and prompt ids are kept, and the last of everything else that is not
+    null. A choice nobody sent a finish reason for has none.
+    """
+    return _merge(chunks, _REPLY)
+
+
+def _merge(parts: Iterable[Json], rules: Mapping[str, Rule]) -> Json:
+    values: dict[str, list[Any]] = {}
+    for part in parts:
+        for key, value in part.items():
+            seen = values.setdefault(key, [])
+            if value is not None:
+                seen.append(value)
+    return {k: rules.get(k, _last)(seen) if seen else None for k, seen in values.items()}
+
+
+def _first(values: list[Any]) -> Any:
+    return values[0]
+
+
+def _last(values: list[Any]) -> Any:
+    return values[-1]
+
+
+def _text(values: list[Any]) -> Any:
+    return "".join(values) if len(values) > 1 else values[0]
+
+
+def _list(values: list[Any]) -> Any:
+    return [item for value in values for item in value] if len(values) > 1 else values[0]
+
+
+def _each(rules: Mapping[str, Rule]) -> Rule:
+    return lambda values: _merge(values, rules)
+
+
+def _by_index(values: list[list[Json]], rules: Mapping[str, Rule]) -> list[Json]:
+    groups: dict[int, list[Json]] = {}
+    for item in _list(values):
+        groups.setdefault(item.get("index", 0), []).append(item)
+    return [_merge(groups[index], rules) for index in sorted(groups)]
+
+
+def _tool_calls(values: list[list[Json]]) -> list[Json]:
+    calls = _by_index(values, _TOOL_CALL)
+    return [{k: v for k, v in call.items() if k != "index"} for call in calls]
+
+
+def _choices(values: list[list[Json]]) -> list[Json]:
+    folded = _by_index(values, _CHOICE)
+    return [{"message" if k == "delta" else k: v for k, v in c.items()} for c in folded]
+
+
+_FUNCTION: Mapping[str, Rule] = {"name": _first, "arguments": _text}
+_TOOL_CALL: Mapping[str, Rule] = {"id": _first, "type": _first, "function": _each(_FUNCTION)}
+_LOGPROBS: Mapping[str, Rule] = {"content": _list, "refusal": _list}
+_DELTA: Mapping[str, Rule] = {
+    "role": _first,
+    "tool_calls": _tool_calls,
+    **dict.fromkeys(TEXTS, _text),
+}
+_CHOICE: Mapping[str, Rule] = {
+    "delta": _each(_DELTA),
+    "logprobs": _each(_LOGPROBS),
+    "token_ids": _list,
+}
+_REPLY: Mapping[str, Rule] = {
+    "id": _first,
+    "created": _first,
+    "model": _first,
+    "prompt_token_ids": _first,
+    "object": lambda _: "chat.completion",
+    "choices": _choices,
+}
+
+
+def split(reply: Json, cut: Cut) -> Iterator[Chunk]:
+    """
+    The chunks that a server would stream for this reply, ``fold`` of which is the reply.
+
+    As vLLM does: a role chunk, then reasoning, content and tool calls in pieces (``cut``
+    says which), a chunk with the finish reason, and a chunk for the usage. Each piece
+    carries one token id while there are some, the last chunk of a choice what is left.
+    """
+    head = {k: v for k, v in reply.items() if k not in ("choices", "usage")}
+    head["object"] = "chat.completion.chunk"
+    common: Json = {k: head[k] for k in ("id", "object", "created", "model") if k in head}
+    if "usage" in reply and reply["usage"] is None:
+        head["usage"] = None
+    first = head
+    for choice in as_chunk(reply)["choices"]:
+        for piece in _split_choice(choice, cut):
+            yield {**first, "choices": [piece]}
+            first = common
+    if reply.get("usage") is not None or not reply["choices"]:
+        yield {**first, "choices": [], **({"usage": reply["usage"]} if "usage" in reply else {})}
+
+
+def _split_choice(choice: Json, cut: Cut) -> Iterator[Json]:
+    message, index = choice["delta"], choice.get("index", 0)
+    rest = {k: v for k, v in choice.items() if k not in ("delta", "index", *_PER_TOKEN)}
+    start = {k: choice[k] for k in _PER_TOKEN if k in choice and not _tokens(choice, k)}
+    yield {"index": index, "delta": _role_delta(message), **start, "finish_reason": None}
+    deltas = list(_deltas(message, cut))
+    arrays = {k: _tokens(choice, k) for k in _PER_TOKEN}
+    for i, delta in enumerate(deltas):
+        yield {"index": index, "delta": delta, **_slice(arrays, i, i + 1), "finish_reason": None}
+    yield {"index": index, "delta": {}, **_slice(arrays, len(deltas), None), **rest}
+
+
+_PER_TOKEN = ("token_ids", "logprobs")
+
+
+def _tokens(choice: Json, key: str) -> list[Any]:
+    value = choice.get(key) or []
+    return (value.get("content") or []) if isinstance(value, dict) else value
+
+
+def _slice(arrays: Mapping[str, list[Any]], start: int, end: int | None) -> Json:
+    ids, logprobs = arrays["token_ids"][start:end], arrays["logprobs"][start:end]
+    return {
+        **({"token_ids": ids} if ids else {}),
+        **({"logprobs": {"content": logprobs}} if logprobs else {}),
+    }
+
+
+def _role_delta(message: Json) -> Json:
+    return {k: v for k, v in message.items() if not v or k not in (*TEXTS, "tool_calls")}
+
+
+def _deltas(message: Json, cut: Cut) -> Iterator[Json]:
+    for key in TEXTS:
+        yield from ({key: piece} for piece in cut(message.get(key) or "") if piece)
+    for call in message.get("tool_calls") or []:
+        arguments = call["function"]["arguments"]
+        opening = {**call["function"], "arguments": ""}
+        yield {"tool_calls": [{**call, "function": opening}]}
+        for piece in cut(arguments):
+            yield {"tool_calls": [{"index": call["index"], "function": {"arguments": piece}}]}
+
+
+def token_ids(choice: Json) -> list[int] | None:
+    """The ids of the generated tokens of a chunk's choice; None where the engine sent none."""
+    ids: list[int] | None = choice.get("token_ids")
+    return ids
+
+
+def log_probs(choice: Json) -> list[float] | None:
+    """The log probabilities of a choice's tokens, natural base; None where there are none."""
+    entries = token_entries(choice)
+    return None if entries is None else [entry["logprob"] for entry in entries]
+
+
+def token_entries(choice: Json) -> list[Json] | None:
+    """``logprobs.content`` of a chunk's choice: one entry per token, with its text and bytes."""
+    entries: list[Json] | None = (choice.get("logprobs") or {}).get("content")
+    return entries
+
+
+def prompt_token_ids(chunk: Chunk) -> list[int] | None:
+    """The ids of the prompt; vLLM sends them once, with the first chunk of each choice."""
+    ids: list[int] | None = chunk.get("prompt_token_ids")
+    return ids
+
+
+def usage_tokens(usage: Json | None) -> tuple[int | None, int | None, int | None]:
+    """Prompt, completion and cached prompt tokens of a usage object."""
+    usage = usage or {}
+    details = usage.get("prompt_tokens_details") or {}
+    return usage.get("prompt_tokens"), usage.get("completion_tokens"), details.get("cached_tokens")
+
+
+TOKENIZE_FIELDS = (
+    "model",
+    "messages",
+    "tools",
+    "add_generation_prompt",
+    "continue_final_message",
+    "add_special_tokens",
+    "chat_template",
+    "chat_template_kwargs",
+    "mm_processor_kwargs",
+    "required_prefix_token_ids",
+)
+
+
+def tokenize_body(chat: Json) -> Json:
+    """
+    The ``/tokenize`` question that has the prompt ids of this chat request for an answer.
+
+    vLLM's chat route turns ``reasoning_effort`` into template arguments (0.32: ``none`` sets
+    ``enable_thinking`` false, any other value true), its tokenizer route does not; so it is
+    done here.
+    """
+    body = {k: chat[k] for k in TOKENIZE_FIELDS if k in chat}
+    effort = chat.get("reasoning_effort")
+    if effort is not None:
+        implied = {"reasoning_effort": effort, "enable_thinking": effort != "none"}
+        body["chat_template_kwargs"] = {**implied, **(body.get("chat_template_kwargs") or {})}
+    return body
+
+
+def thinking_is_off(chat: Json) -> bool:
+    """Whether this chat request tells a Qwen-like template not to think."""
+    return (tokenize_body(chat).get("chat_template_kwargs") or {}).get("enable_thinking") is False
