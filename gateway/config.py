@@ -69,7 +69,7 @@ class Model:
     chat_template_kwargs: Options | None = None
     """Template arguments of every call; the request's own are merged over them."""
     forward_request_chat_template_kwargs: bool = True
-    """Whether a request's own ``chat_template_kwargs`` count; if not they are dropped, warned of."""
+    """Whether a request's own ``chat_template_kwargs`` count; dropped with a warning if not."""
     continue_final_assistant_message: bool = False
     """Continue a trailing assistant message instead of answering it."""
     extra_body: Options | None = None
