@@ -7,20 +7,24 @@ from attrs import frozen
 from gateway.codec import encode
 from gateway.core import Json
 
-DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
 
 
 @frozen
 class Event:
-    """One event; ``name`` is left out of the wire when it is empty, as Chat Completions does."""
+    """One event. ``data`` is JSON or plain text; an empty ``name`` is left out of the wire."""
 
-    data: Json
+    data: Json | str
     name: str = ""
 
     def encode(self) -> bytes:
         head = b"event: " + self.name.encode() + b"\n" if self.name else b""
-        return head + b"data: " + encode(self.data) + b"\n\n"
+        data = self.data.encode() if isinstance(self.data, str) else encode(self.data)
+        return head + b"data: " + data + b"\n\n"
+
+
+DONE = Event("[DONE]")
+"""Ends the streams of the OpenAI APIs."""
 
 
 async def parse(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
