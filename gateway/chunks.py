@@ -10,7 +10,9 @@ saw it whole or split. Shapes are those of vLLM 0.32: ``prompt_token_ids`` at th
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from gateway.codec import decode
 from gateway.core import Chunk, Json
+from gateway.errors import BadRequest
 
 Rule = Callable[[list[Any]], Any]
 Cut = Callable[[str], Iterable[str]]
@@ -244,3 +246,23 @@ def tokenize_body(chat: Json) -> Json:
 def thinking_is_off(chat: Json) -> bool:
     """Whether this chat request tells a Qwen-like template not to think."""
     return (tokenize_body(chat).get("chat_template_kwargs") or {}).get("enable_thinking") is False
+
+
+def metadata_object(chat: Json, key: str) -> Json:
+    """
+    The object under ``metadata.key`` of a chat request, empty if there is none.
+
+    OpenAI's API allows only strings there, so it may be written as JSON text. Raises
+    BadRequest for anything else.
+    """
+    value, path = (chat.get("metadata") or {}).get(key), f"metadata.{key}"
+    if isinstance(value, str):
+        try:
+            value = decode(value)
+        except ValueError:
+            raise BadRequest(f"{path} is not valid JSON", param=path) from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise BadRequest(f"{path} must be an object, or one written as JSON", param=path)
+    return value

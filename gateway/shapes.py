@@ -8,7 +8,13 @@ from gateway.errors import BadRequest
 
 Check = Callable[[Any, str], None]
 
-_NAMES = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", int: "an integer"}
+_NAMES = {
+    dict: "an object",
+    list: "an array",
+    str: "a string",
+    bool: "a boolean",
+    int: "an integer",
+}
 
 
 def a(*types: type) -> Check:
@@ -58,4 +64,6 @@ def verify(
 
 
 def _name(value: Any) -> str:
-    return next((n for t, n in _NAMES.items() if type(value) is t), "null" if value is None else "a number")
+    return next(
+        (n for t, n in _NAMES.items() if type(value) is t), "null" if value is None else "a number"
+    )

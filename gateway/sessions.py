@@ -1,0 +1,82 @@
+"""Whose conversation a request belongs to, and the cookie that says so."""
+
+import hashlib
+import re
+import secrets
+from collections.abc import Mapping
+
+from attrs import evolve, frozen
+from itsdangerous import BadData, URLSafeSerializer
+
+from gateway import config
+from gateway.core import Json, Session
+from gateway.errors import BadRequest
+
+_VALID = re.compile(r"[\x21-\x7e]{1,256}")
+
+
+@frozen
+class Identities:
+    """
+    Finds the session of a request.
+
+    Its id comes from the path, else a header, else the cookie, else ``prompt_cache_key``,
+    else it is new. The replicas in the cookie count only for the session that it names.
+    """
+
+    headers: tuple[str, ...]
+    cookie: str
+    _signer: URLSafeSerializer
+
+    @classmethod
+    def of(cls, options: config.Sessions) -> "Identities":
+        secret = options.secret or secrets.token_hex(32)
+        signer = URLSafeSerializer(secret, salt="gym-gateway.session")
+        return cls(options.headers, options.cookie, signer)
+
+    def identify(
+        self, path: str | None, headers: Mapping[str, str], cookies: Mapping[str, str], body: Json
+    ) -> Session:
+        """The session; raises BadRequest for an id that could not stand in a header."""
+        known = self.read(cookies.get(self.cookie, ""))
+        stated = self._stated(path, headers)
+        if stated is None:
+            return known or self._from_body(body)
+        same = known is not None and known.id == stated.id
+        return evolve(stated, pins=known.pins) if known and same else stated
+
+    def read(self, cookie: str) -> Session | None:
+        """The session in a cookie of ours; None for any other."""
+        try:
+            session_id, pins = self._signer.loads(cookie)
+        except (BadData, TypeError, ValueError):
+            return None
+        return Session(session_id, "cookie", pins)
+
+    def write(self, session: Session) -> str:
+        """The cookie's value; the same for the same session and replicas."""
+        value = self._signer.dumps([session.id, dict(sorted(session.pins.items()))])
+        return value if isinstance(value, str) else value.decode()
+
+    def _stated(self, path: str | None, headers: Mapping[str, str]) -> Session | None:
+        if path is not None:
+            return Session(_checked(path, "the session id in the path"), "path")
+        for name in self.headers:
+            if name in headers:
+                return Session(_checked(headers[name], name), "header")
+        return None
+
+    @staticmethod
+    def _from_body(body: Json) -> Session:
+        key = body.get("prompt_cache_key")
+        if not isinstance(key, str) or not key:
+            return Session(secrets.token_hex(16))
+        if not _VALID.fullmatch(key):
+            key = hashlib.sha256(key.encode()).hexdigest()
+        return Session(key, "prompt_cache_key")
+
+
+def _checked(value: str, what: str) -> str:
+    if not _VALID.fullmatch(value):
+        raise BadRequest(f"{what} must be 1 to 256 visible ASCII characters", param=what)
+    return value

@@ -1,0 +1,210 @@
+"""One request to one replica."""
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+from attrs import define, field
+
+from gateway import sse
+from gateway.chunks import as_chunk
+from gateway.codec import decode, encode
+from gateway.core import Chunk, Json, Replica, Reply
+from gateway.errors import UpstreamError, UpstreamUnreachable
+from gateway.upstream_error import from_object, read_error, status_in_stream
+
+logger = logging.getLogger(__name__)
+
+IDLE = 4.0
+"""Seconds a pooled connection may lie idle: vLLM closes them after 5.0 without notice."""
+
+PASSED_ON = "x-gateway-"
+"""Reply headers that go on to the client, from a gateway or a simulated replica behind us."""
+
+_BROKEN = (aiohttp.ClientError, OSError, TimeoutError)
+_NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+
+
+@define
+class Upstream:
+    """The connections to all replicas; used as an async context manager."""
+
+    connect_timeout: float
+    """Seconds."""
+    _session: aiohttp.ClientSession = field(init=False)
+
+    async def __aenter__(self) -> "Upstream":
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_reuseconn.append(_note_reuse)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.connect_timeout),
+            trace_configs=[trace],
+            headers={"Accept-Encoding": "identity"},
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    async def chat(self, replica: Replica, body: Json, call_id: str) -> Reply:
+        """
+        A chat completion; the reply has one chunk if the replica answered with a complete one.
+
+        Streams are asked for usage, always: some dialects end with it, and every log line.
+        """
+        if body.get("stream") is True:
+            options = {**(body.get("stream_options") or {}), "include_usage": True}
+            body = {**body, "stream_options": options}
+        response = await self.open(replica, "/v1/chat/completions", body, call_id)
+        passed = passed_on(response)
+        if response.content_type == "text/event-stream":
+            return Reply(_chunks(response), _closing(response), body, headers=passed)
+        reply = _completion(await read(response))
+        return Reply.of(as_chunk(reply), sent=body, headers=passed)
+
+    async def post(self, replica: Replica, path: str, body: Json, call_id: str) -> Json:
+        """The JSON object that the replica answers."""
+        raw = await read(await self.open(replica, path, body, call_id))
+        return _object(raw)
+
+    async def open(
+        self, replica: Replica, path: str, body: Json, call_id: str
+    ) -> aiohttp.ClientResponse:
+        """
+        The replica's reply, not yet read, to a POST of ``body``.
+
+        Raises UpstreamError for an error status, and UpstreamUnreachable where there was no
+        answer. A pooled connection that the replica closed meanwhile is replaced once.
+        """
+        raw, headers = encode(body), {**replica.headers, "X-Request-Id": call_id}
+        headers["Content-Type"] = "application/json"
+        reused = SimpleNamespace(yes=False)
+        try:
+            response = await self._post(replica.url + path, raw, headers, reused)
+        except UpstreamUnreachable as error:
+            if error.refused or not reused.yes:
+                raise
+            logger.debug("replica %s had closed an idle connection", replica.name)
+            response = await self._post(replica.url + path, raw, headers, reused)
+        if response.status != 200:
+            status = response.status if response.status >= 400 else UpstreamError.default_status
+            raise read_error(status, await read(response), retry_after=_retry_after(response))
+        return response
+
+    async def get(self, url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        """Status and body; raises UpstreamUnreachable."""
+        try:
+            async with self._session.get(url, headers=headers, allow_redirects=False) as response:
+                return response.status, await response.read()
+        except _BROKEN as error:
+            raise _unreachable(error) from error
+
+    async def _post(
+        self, url: str, raw: bytes, headers: Mapping[str, str], reused: SimpleNamespace
+    ) -> aiohttp.ClientResponse:
+        try:
+            return await self._session.post(
+                url, data=raw, headers=headers, allow_redirects=False, trace_request_ctx=reused
+            )
+        except _BROKEN as error:
+            raise _unreachable(error) from error
+
+
+async def _note_reuse(_: aiohttp.ClientSession, ctx: SimpleNamespace, __: Any) -> None:
+    if ctx.trace_request_ctx is not None:
+        ctx.trace_request_ctx.yes = True
+
+
+def _unreachable(error: BaseException) -> UpstreamUnreachable:
+    refused = isinstance(error, _NO_CONNECTION)
+    what = "took no connection" if refused else "broke off before it answered"
+    return UpstreamUnreachable(f"the replica {what}: {_said(error)}", refused=refused)
+
+
+def _said(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+async def read(response: aiohttp.ClientResponse) -> bytes:
+    """The whole body; ends the request on the replica if that is cancelled."""
+    try:
+        return await response.read()
+    except _BROKEN as error:
+        message = f"the replica broke off in the middle of its answer: {_said(error)}"
+        raise UpstreamUnreachable(message) from error
+    finally:
+        response.close()
+
+
+def passed_on(response: aiohttp.ClientResponse) -> dict[str, str]:
+    """The headers of a replica's reply that the client is to see."""
+    return {k: v for k, v in response.headers.items() if k.lower().startswith(PASSED_ON)}
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+    value = response.headers.get("Retry-After", "")
+    return float(value) if value.isdigit() else None
+
+
+def _closing(response: aiohttp.ClientResponse) -> Any:
+    async def aclose() -> None:
+        response.close()
+
+    return aclose
+
+
+async def parts(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """The body as it arrives; raises UpstreamUnreachable when it breaks off."""
+    try:
+        async for part in response.content.iter_any():
+            yield part
+    except _BROKEN as error:
+        message = f"the replica broke off in the middle of its answer: {_said(error)}"
+        raise UpstreamUnreachable(message) from error
+
+
+async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[Chunk]:
+    async for event in sse.parse(parts(response)):
+        if event == b"[DONE]":
+            return
+        yield _chunk(event)
+    raise UpstreamUnreachable("the replica's stream ended without [DONE]")
+
+
+def _chunk(event: bytes) -> Chunk:
+    chunk = _object(event)
+    error = chunk.get("error")
+    if error is not None:
+        error = error if isinstance(error, dict) else {"message": str(error)}
+        raise from_object(status_in_stream(error), error)
+    return _checked(chunk, "delta")
+
+
+def _completion(raw: bytes) -> Json:
+    return _checked(_object(raw), "message")
+
+
+def _object(raw: bytes) -> Json:
+    try:
+        value = decode(raw)
+    except ValueError as error:
+        raise UpstreamError(
+            f"the replica answered with something else than JSON: {error}"
+        ) from None
+    if not isinstance(value, dict):
+        raise UpstreamError("the replica answered with JSON that is no object")
+    return value
+
+
+def _checked(value: Json, key: str) -> Json:
+    choices = value.get("choices")
+    if not isinstance(choices, list):
+        raise UpstreamError("the replica's answer has no choices")
+    for choice in choices:
+        if not isinstance(choice, dict) or not isinstance(choice.get(key), dict):
+            raise UpstreamError(f"a choice of the replica's answer has no {key}")
+    return value

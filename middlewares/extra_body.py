@@ -1,0 +1,69 @@
+"""Fields for calls that do not set them, and old spellings of new ones."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from gateway.chat_request import verify_chat
+from gateway.chunks import metadata_object
+from gateway.codec import decode
+from gateway.core import Call, Handler, Json, Once, Reply
+from gateway.errors import BadRequest
+
+logger = logging.getLogger(__name__)
+
+GUIDED = ("guided_json", "guided_regex", "guided_choice", "guided_grammar")
+
+
+@frozen
+class ExtraBody:
+    """
+    Put ``fields`` under the request, and ``metadata.extra_body`` between the two.
+
+    So a field of the request wins over the same of ``metadata.extra_body``, which wins over
+    ``fields``. A null is not sent. What vLLM spells otherwise is respelled: the Responses
+    API's ``reasoning.effort`` as ``reasoning_effort``, and ``guided_json``, ``_regex``,
+    ``_choice`` and ``_grammar`` as ``structured_outputs``, since vLLM 0.32 ignores
+    them and answers unconstrained.
+    """
+
+    fields: Mapping[str, Any] = field(factory=dict)
+    _once: Once = field(factory=lambda: Once(logger), init=False)
+
+    async def __call__(self, call: Call, handler: Handler) -> Reply:
+        body = {**self.fields, **metadata_object(call.body, "extra_body"), **call.body}
+        body = {k: v for k, v in body.items() if v is not None}
+        verify_chat(body)
+        body = self._structured(_with_effort(body), call.model)
+        return await handler(call.without(*call.body).replace(**body))
+
+    def _structured(self, body: Json, model: str) -> Json:
+        guided = {k: body[k] for k in GUIDED if k in body}
+        if not guided:
+            return body
+        self._once(model, "model %s: %s sent as structured_outputs", model, ", ".join(guided))
+        outputs = {k.removeprefix("guided_"): _constraint(k, v) for k, v in guided.items()}
+        rest = {k: v for k, v in body.items() if k not in GUIDED}
+        return {"structured_outputs": outputs, **rest}
+
+
+def _constraint(name: str, value: Any) -> Any:
+    """A schema and a list of choices may come as JSON text; regex and grammar are text."""
+    if name in ("guided_regex", "guided_grammar") or not isinstance(value, str):
+        return value
+    try:
+        return decode(value)
+    except ValueError:
+        raise BadRequest(f"{name} is not valid JSON", param=name) from None
+
+
+def _with_effort(body: Json) -> Json:
+    reasoning = body.get("reasoning")
+    if not isinstance(reasoning, dict) or "effort" not in reasoning:
+        return body
+    rest = {k: v for k, v in reasoning.items() if k != "effort"}
+    body = {k: v for k, v in body.items() if k != "reasoning"}
+    effort = {} if reasoning["effort"] is None else {"reasoning_effort": reasoning["effort"]}
+    return {**effort, **body, **({"reasoning": rest} if rest else {})}

@@ -1,0 +1,41 @@
+"""A word about reasoning that nobody asked to be told apart."""
+
+import logging
+from collections.abc import AsyncIterator
+
+from attrs import field, frozen
+
+from gateway.core import Call, Chunk, Handler, Once, Reply
+
+logger = logging.getLogger(__name__)
+
+
+@frozen
+class ReasoningNotice:
+    """
+    Pass everything untouched, and warn once when the engine sends reasoning in its own field.
+
+    Clients that know only ``content`` do not see that; ``uses_reasoning_parser: true`` shows it.
+    """
+
+    _once: Once = field(factory=lambda: Once(logger), init=False)
+
+    async def __call__(self, call: Call, handler: Handler) -> Reply:
+        reply = await handler(call)
+
+        async def watched(chunks: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
+            async for chunk in chunks:
+                if any(_has_reasoning(choice["delta"]) for choice in chunk["choices"]):
+                    self._once(
+                        call.model,
+                        "model %s: the engine tells reasoning from content; set "
+                        "uses_reasoning_parser: true for clients to see it as think tags",
+                        call.model,
+                    )
+                yield chunk
+
+        return reply.through(watched)
+
+
+def _has_reasoning(delta: Chunk) -> bool:
+    return bool(delta.get("reasoning") or delta.get("reasoning_content"))

@@ -1,0 +1,191 @@
+"""Reasoning told from content, in both directions."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from functools import partial
+from typing import Any, Literal
+
+from attrs import define, frozen
+
+from gateway.chunks import thinking_is_off
+from gateway.core import Call, Chunk, Handler, Json, Reply
+
+FIELDS: Mapping[str, tuple[str, ...]] = {
+    "both": ("reasoning", "reasoning_content"),
+    "reasoning": ("reasoning",),
+    "reasoning_content": ("reasoning_content",),
+}
+
+
+@frozen
+class ReasoningTags:
+    """
+    Reasoning becomes ``delta.reasoning``, whether the engine's parser tells it or raw tags do.
+
+    Replies: the text between ``start`` and ``end`` is reasoning, also where a tag is cut
+    across chunks; order is kept and nothing is stripped. Unclosed, it is reasoning to the end;
+    an ``end`` that was never opened is text, unless ``opened_by_template`` says that the
+    prompt opens each answer's first block.
+
+    History: the blocks in an assistant message go to the engine in ``field``, all of them,
+    joined by a newline; with ``interleaved`` false they are dropped, with ``preserve`` they
+    stay in the content.
+
+    With thinking switched off, vLLM's deepseek_r1 parser calls a complete answer reasoning,
+    and misses its tool calls. Streamed it is right (0.32). So reasoning that no content
+    follows is content then; and where there are tools, the engine is asked to stream.
+    """
+
+    start: str = "<think>"
+    end: str = "</think>"
+    opened_by_template: bool = False
+    interleaved: bool = True
+    preserve: bool = False
+    field: Literal["both", "reasoning", "reasoning_content"] = "both"
+
+    async def __call__(self, call: Call, handler: Handler) -> Reply:
+        if not self.preserve:
+            call = call.replace(messages=[self._sent(m) for m in call.body["messages"]])
+        off = thinking_is_off(call.body)
+        if off and call.body.get("tools") and not call.stream:
+            call = call.replace(stream=True)
+        opened = self.opened_by_template and not off
+        reply = (await handler(call)).through(partial(self._told_apart, opened))
+        return reply.through(_without_thinking) if off else reply
+
+    def _sent(self, message: Json) -> Json:
+        if message["role"] != "assistant":
+            return message
+        content, blocks = self._cut(message.get("content"))
+        own = message.get("reasoning") or message.get("reasoning_content")
+        blocks = [*([own] if own else []), *blocks]
+        if not blocks:
+            return message
+        rest = {k: v for k, v in message.items() if k not in FIELDS["both"]}
+        reasoning = dict.fromkeys(FIELDS[self.field] if self.interleaved else (), "\n".join(blocks))
+        return {**rest, **({"content": content} if "content" in rest else {}), **reasoning}
+
+    def _cut(self, content: Any) -> tuple[Any, list[str]]:
+        """Content without its blocks, and the blocks; a block does not reach over two parts."""
+        if isinstance(content, list):
+            cut = [self._cut(part.get("text")) for part in content]
+            parts = [
+                p if t is None else {**p, "text": t} for p, (t, _) in zip(content, cut, strict=True)
+            ]
+            return parts, [block for _, blocks in cut for block in blocks]
+        if not isinstance(content, str) or self.start not in content:
+            return content, []
+        pieces = list(Splitter(self.start, self.end).feed(content, last=True))
+        text = "".join(text for kind, text in pieces if kind == "content")
+        return text, [text for kind, text in pieces if kind == "reasoning"]
+
+    async def _told_apart(self, opened: bool, chunks: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
+        splitters: dict[int, Splitter] = {}
+        chunk: Chunk = {}
+        async for chunk in chunks:
+            choices: list[Json] = []
+            for choice in chunk["choices"]:
+                index = choice.get("index", 0)
+                splitter = splitters.setdefault(index, Splitter(self.start, self.end, opened))
+                *ahead, last = _deltas(choice, splitter)
+                for delta in ahead:
+                    yield _bare(chunk, index, delta)
+                choices.append({**choice, "delta": last})
+            yield {**chunk, "choices": choices}
+        for index, splitter in splitters.items():
+            for kind, text in splitter.feed("", last=True):
+                yield _bare(chunk, index, {kind: text})
+
+
+Piece = tuple[str, str]
+
+
+@define
+class Splitter:
+    """Cuts text at tags as it arrives; holds back what may be the beginning of a tag."""
+
+    start: str
+    end: str
+    inside: bool = False
+    _held: str = ""
+
+    def feed(self, text: str, last: bool = False) -> Iterator[Piece]:
+        """The pieces that are certain now; all there are, if no more text follows."""
+        text, self._held = self._held + text, ""
+        while text:
+            tag = self.end if self.inside else self.start
+            before, found, text = text.partition(tag)
+            if not found and not last:
+                held = _overlap(before, tag)
+                before, self._held = before[: len(before) - held], before[len(before) - held :]
+            if before:
+                yield self._kind, before
+            if found:
+                self.inside = not self.inside
+
+    @property
+    def _kind(self) -> str:
+        return "reasoning" if self.inside else "content"
+
+
+def _overlap(text: str, tag: str) -> int:
+    """The length of the longest end of ``text`` that begins ``tag``."""
+    return next((n for n in range(len(tag) - 1, 0, -1) if text.endswith(tag[:n])), 0)
+
+
+def _deltas(choice: Json, splitter: Splitter) -> Iterator[Json]:
+    """The choice's delta as one or more, each with reasoning before content."""
+    delta = choice["delta"]
+    rest = {k: v for k, v in delta.items() if k not in (*FIELDS["both"], "content")}
+    pieces = list(
+        _pieces(delta, splitter, bool(delta.get("tool_calls") or choice.get("finish_reason")))
+    )
+    current: Json = {}
+    for kind, text in pieces:
+        if kind in current or "content" in current:
+            yield current
+            current = {}
+        current[kind] = text
+    if "content" in delta and "content" not in current:
+        current["content"] = "" if isinstance(delta["content"], str) else None
+    yield {**current, **rest}
+
+
+def _pieces(delta: Json, splitter: Splitter, over: bool) -> Iterator[Piece]:
+    told = delta.get("reasoning") or delta.get("reasoning_content")
+    if told:
+        yield from splitter.feed("", last=True)
+        splitter.inside = False
+        yield "reasoning", told
+    yield from splitter.feed(delta.get("content") or "", last=over)
+
+
+def _bare(chunk: Chunk, index: int, delta: Json) -> Chunk:
+    kept: Json = {k: chunk[k] for k in ("id", "object", "created", "model") if k in chunk}
+    return {**kept, "choices": [{"index": index, "delta": delta, "finish_reason": None}]}
+
+
+async def _without_thinking(chunks: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
+    """Hold reasoning back until content or a tool call shows that it is; else it is content."""
+    held: dict[int, str] = {}
+    settled: set[int] = set()
+    chunk: Chunk = {}
+    async for chunk in chunks:
+        yield {**chunk, "choices": [_settle(c, held, settled) for c in chunk["choices"]]}
+    for index, text in held.items():
+        yield _bare(chunk, index, {"content": text})
+
+
+def _settle(choice: Json, held: dict[int, str], settled: set[int]) -> Json:
+    index, delta = choice.get("index", 0), choice["delta"]
+    if index in settled:
+        return choice
+    reasoning = held.pop(index, "") + (delta.get("reasoning") or "")
+    delta = {k: v for k, v in delta.items() if k != "reasoning"}
+    if delta.get("content") or delta.get("tool_calls"):
+        settled.add(index)
+        delta = {**({"reasoning": reasoning} if reasoning else {}), **delta}
+    elif choice.get("finish_reason"):
+        delta = {**delta, "content": reasoning} if reasoning else delta
+    elif reasoning:
+        held[index] = reasoning
+    return {**choice, "delta": delta}

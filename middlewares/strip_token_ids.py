@@ -1,0 +1,27 @@
+"""Token arrays in the history, where nobody reads them."""
+
+from attrs import frozen
+
+from gateway.core import Call, Handler, Json, Reply
+
+ARRAYS = ("prompt_token_ids", "generation_token_ids", "generation_log_probs", "routed_experts")
+
+
+@frozen
+class StripTokenIds:
+    """
+    Take the token ids of earlier turns out of the history.
+
+    A client that collected them sends them back with its messages; an engine that does not
+    train has no use for megabytes of them.
+    """
+
+    async def __call__(self, call: Call, handler: Handler) -> Reply:
+        messages = call.body["messages"]
+        if any(key in message for message in messages for key in ARRAYS):
+            call = call.replace(messages=[_stripped(message) for message in messages])
+        return await handler(call)
+
+
+def _stripped(message: Json) -> Json:
+    return {k: v for k, v in message.items() if k not in ARRAYS}

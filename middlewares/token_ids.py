@@ -1,0 +1,197 @@
+"""Token ids and log probabilities for training, on the message itself."""
+
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+from attrs import define, field, frozen
+
+from gateway.chunks import prompt_token_ids, token_entries, token_ids, tokenize_body
+from gateway.core import Call, Chunk, Handler, Json, Once, Reply
+from gateway.errors import BadRequest, UpstreamError
+
+logger = logging.getLogger(__name__)
+
+BUNDLE = ("prompt_token_ids", "generation_token_ids", "generation_log_probs")
+
+
+@frozen
+class TokenIds:
+    """
+    Put what was sampled on the message: the ids of the prompt, and of the generated tokens
+    with their log probabilities (natural logarithm, one each).
+
+    Asks the engine for ``return_token_ids`` and ``logprobs``, and puts
+    ``prompt_token_ids``, ``generation_token_ids``, ``generation_log_probs`` and, where there
+    are any, ``routed_experts`` on the delta that carries the finish reason, whole. What the
+    client asked for itself stays in the reply too. An engine that gives no ids (vLLM before
+    0.10.2) is asked for tokens spelt as ids, and for the prompt's at ``/tokenize``; that is
+    found out with the first call, which is then made again, and remembered per replica. An
+    engine that puts the arrays on the message itself (NeMo RL's) is taken at its word.
+
+    Missing arrays, and unequal ones, are a 502. ``n`` above 1 is refused.
+    """
+
+    _spelt: set[str | None] = field(factory=set, init=False)
+    """The replicas that know no inline ids."""
+    _once: Once = field(factory=lambda: Once(logger), init=False)
+
+    async def __call__(self, call: Call, handler: Handler) -> Reply:
+        _refuse(call.body)
+        self._warn_of_defaults(call)
+        spelt = call.replica in self._spelt
+        reply, first = await _begin(handler, _asking(call, spelt))
+        if not spelt and first is not None and not _has_ids(first):
+            await reply.aclose()
+            self._spelt.add(reply.replica)
+            spelt = True
+            self._once(f"spelt {reply.replica}", "replica %s gives no token ids", reply.replica)
+            reply, first = await _begin(handler, _asking(call, spelt))
+        return reply.through(_Capture(call, reply.replica, spelt, first).transform)
+
+    def _warn_of_defaults(self, call: Call) -> None:
+        silent = [k for k in ("temperature", "top_p") if k not in call.body]
+        if silent:
+            self._once(
+                call.model,
+                "model %s: a call set no %s; the engine takes the model's own default for it "
+                "(generation_config.json), unless it runs with --generation-config vllm",
+                call.model,
+                " and no ".join(silent),
+            )
+
+
+def _refuse(body: Json) -> None:
+    if body.get("n", 1) > 1:
+        raise BadRequest("n must be 1 while token ids are collected", param="n")
+    for i, message in enumerate(body["messages"]):
+        there = [key for key in BUNDLE if message.get(key) is not None]
+        if there and len(there) < len(BUNDLE):
+            path = f"messages[{i}].{next(k for k in BUNDLE if k not in there)}"
+            raise BadRequest(f"{path} is required beside {there[0]}", param=path)
+
+
+def _asking(call: Call, spelt: bool) -> Call:
+    """
+    The call with what makes the engine tell.
+
+    ``include_reasoning: false`` would make vLLM leave the ids out, so the reasoning is
+    dropped here instead. ``return_tokens_as_token_ids`` replaces the text of the tokens, so
+    it is for engines that know nothing better.
+    """
+    call = call.replace(logprobs=True, return_token_ids=True).without("include_reasoning")
+    return call.replace(return_tokens_as_token_ids=True) if spelt else call
+
+
+async def _begin(handler: Handler, call: Call) -> tuple[Reply, Chunk | None]:
+    """The reply and its first chunk, which shows what the engine gives."""
+    reply = await handler(call)
+    try:
+        return reply, await anext(reply.chunks, None)
+    except BaseException:
+        await reply.aclose()
+        raise
+
+
+def _has_ids(first: Chunk) -> bool:
+    on_message = any(choice["delta"].get(BUNDLE[1]) is not None for choice in first["choices"])
+    return on_message or prompt_token_ids(first) is not None
+
+
+@define
+class _Capture:
+    """The arrays of one reply, gathered as they pass."""
+
+    call: Call
+    replica: str | None
+    spelt: bool
+    first: Chunk | None
+    prompt: list[int] | None = None
+    ids: list[int] | None = None
+    entries: list[Json] | None = None
+    done: bool = False
+
+    async def transform(self, chunks: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
+        if self.first is None:
+            return
+        yield await self._passed(self.first)
+        self.first = None
+        async for chunk in chunks:
+            yield await self._passed(chunk)
+        if not self.done:
+            raise UpstreamError("the replica sent no finish reason, so its token ids are not whole")
+
+    async def _passed(self, chunk: Chunk) -> Chunk:
+        if self.prompt is None:
+            self.prompt = prompt_token_ids(chunk)
+        choices = [await self._choice(choice) for choice in chunk["choices"]]
+        chunk = {**chunk, "choices": choices}
+        if "prompt_token_ids" in chunk and not self.call.body.get("return_token_ids"):
+            chunk["prompt_token_ids"] = None
+        return chunk
+
+    async def _choice(self, choice: Json) -> Json:
+        self.ids = _joined(self.ids, token_ids(choice))
+        self.entries = _joined(self.entries, token_entries(choice))
+        delta = choice["delta"]
+        if choice.get("finish_reason") and not self.done:
+            self.done = True
+            delta = {**delta, **await self._bundle(choice)}
+        return self._as_asked({**choice, "delta": delta})
+
+    def _as_asked(self, choice: Json) -> Json:
+        body = self.call.body
+        if "logprobs" in choice and not body.get("logprobs"):
+            choice["logprobs"] = None
+        if "token_ids" in choice and not body.get("return_token_ids"):
+            choice["token_ids"] = None
+        if body.get("include_reasoning") is False:
+            hidden = ("reasoning", "reasoning_content")
+            choice["delta"] = {k: v for k, v in choice["delta"].items() if k not in hidden}
+        return choice
+
+    async def _bundle(self, choice: Json) -> Json:
+        given = {k: choice["delta"][k] for k in BUNDLE if choice["delta"].get(k) is not None}
+        if given:
+            return _checked(given)
+        if self.spelt:
+            self.ids = [_spelt_id(entry) for entry in self.entries or []]
+            answer = await self.call.ask("/tokenize", tokenize_body(self.call.body), self.replica)
+            self.prompt = answer.get("tokens")
+        log_probs = [entry.get("logprob") for entry in self.entries or []]
+        experts = choice.get("routed_experts")
+        return _checked(
+            {
+                "prompt_token_ids": self.prompt,
+                "generation_token_ids": self.ids,
+                "generation_log_probs": log_probs,
+                **({"routed_experts": experts} if experts is not None else {}),
+            }
+        )
+
+
+def _joined(sofar: list[Any] | None, more: list[Any] | None) -> list[Any] | None:
+    if more is None:
+        return sofar
+    return [*more] if sofar is None else sofar.__iadd__(more)
+
+
+def _spelt_id(entry: Json) -> int:
+    token = str(entry.get("token"))
+    if not token.startswith("token_id:") or not token[9:].isdigit():
+        raise UpstreamError(f"the replica gives no token ids: it spelt one as {token!r}")
+    return int(token[9:])
+
+
+def _checked(bundle: Json) -> Json:
+    missing = [key for key in BUNDLE if not isinstance(bundle.get(key), list)]
+    if missing:
+        raise UpstreamError(f"the replica's answer has no {missing[0]}")
+    ids, log_probs = bundle["generation_token_ids"], bundle["generation_log_probs"]
+    if len(ids) != len(log_probs):
+        raise UpstreamError(
+            f"the replica gave {len(ids)} token ids but {len(log_probs)} log probabilities"
+        )
+    if None in log_probs:
+        raise UpstreamError("the replica gave a token without a log probability")
+    return bundle
