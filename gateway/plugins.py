@@ -22,7 +22,7 @@ def load(group: str, name: str) -> Any:
         return _attribute(name)
     for entry in entry_points(group=group):
         if entry.name == name:
-            return entry.load()
+            return _attribute(entry.value)
     close = get_close_matches(name, names(group), 1)
     hint = f", did you mean {close[0]!r}?" if close else f"; there are {', '.join(names(group))}"
     raise ConfigError(f"no {group.removeprefix('gateway.').rstrip('s')} named {name!r}{hint}")
@@ -32,5 +32,5 @@ def _attribute(name: str) -> Any:
     module, _, attribute = name.partition(":")
     try:
         return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"cannot load {name!r}: {error}") from None
+    except Exception as error:  # a module may raise anything when it is imported
+        raise ConfigError(f"cannot load {name!r}: {error}") from error
