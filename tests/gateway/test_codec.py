@@ -1,0 +1,56 @@
+"""JSON in and out."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.codec import decode, decode_request, encode
+from gateway.core import Json
+from gateway.errors import BadRequest
+
+SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text()
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+VALUES = st.recursive(
+    SCALARS | NUMBERS, lambda v: st.lists(v) | st.dictionaries(st.text(), v), max_leaves=20
+)
+
+
+def nested(levels: int) -> bytes:
+    return b'{"a":' * levels + b"1" + b"}" * levels
+
+
+@given(VALUES)
+def test_what_was_encoded_is_decoded(value: object) -> None:
+    assert decode(encode(value)) == value
+
+
+def test_text_leaves_as_utf_8() -> None:
+    assert encode({"a": "日本"}) == '{"a":"日本"}'.encode()
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[NaN]", b"{}{}", b'"\xff"', b'"\\ud800"', b"'a'"])
+def test_what_is_no_json_is_a_value_error(raw: bytes) -> None:
+    with pytest.raises(ValueError, match=r"line 1 column|end of data|empty"):
+        decode(raw)
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b'{"a": NaN}', b'{"a": "\xff"}', nested(5000)])
+def test_a_request_that_is_no_json_is_the_clients_fault(raw: bytes) -> None:
+    with pytest.raises(BadRequest, match=r"^the body is not valid JSON: "):
+        decode_request(raw)
+
+
+@pytest.mark.parametrize("raw", [b"[]", b"null", b'"a"', b"1"])
+def test_a_request_must_be_an_object(raw: bytes) -> None:
+    with pytest.raises(BadRequest, match=r"^the body must be a JSON object$"):
+        decode_request(raw)
+
+
+def test_a_request_is_decoded() -> None:
+    assert decode_request(b'{"model": "m"}') == {"model": "m"}
+
+
+def test_a_request_too_deep_to_be_sent_on_is_the_clients_fault() -> None:
+    body: Json = decode_request(nested(300))
+    with pytest.raises(BadRequest, match=r"^the request cannot be sent on: Recursion limit"):
+        encode(body)
