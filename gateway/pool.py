@@ -161,6 +161,10 @@ class Pool:
             else:
                 yield self._settle(session).replica.name
 
+    def home(self, session: Session) -> str | None:
+        """The name of the replica that holds the session's prefix cache."""
+        return self.assignments.find(session)
+
     def _settle(self, session: Session) -> Member:
         found = self.assignments.find(session) or session.pins.get(self.name)
         member = self._members.get(found) if found is not None else None

@@ -42,8 +42,8 @@ class Identities:
         stated = self._stated(path, headers)
         if stated is None:
             return known or self._from_body(body)
-        same = known is not None and known.id == stated.id
-        return evolve(stated, pins=known.pins) if known and same else stated
+        pins = known.pins if known is not None and known.id == stated.id else stated.pins
+        return evolve(stated, pins=pins)
 
     def read(self, cookie: str) -> Session | None:
         """The session in a cookie of ours; None for any other."""
@@ -55,8 +55,7 @@ class Identities:
 
     def write(self, session: Session) -> str:
         """The cookie's value; the same for the same session and replicas."""
-        value = self._signer.dumps([session.id, dict(sorted(session.pins.items()))])
-        return value if isinstance(value, str) else value.decode()
+        return self._signer.dumps([session.id, dict(sorted(session.pins.items()))])
 
     def _stated(self, path: str | None, headers: Mapping[str, str]) -> Session | None:
         if path is not None:

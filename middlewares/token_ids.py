@@ -153,6 +153,7 @@ class _Capture:
     async def _bundle(self, choice: Json) -> Json:
         given = {k: choice["delta"][k] for k in BUNDLE if choice["delta"].get(k) is not None}
         if given:
+            self._compare(given)
             return _checked(given)
         if self.spelt:
             self.ids = [_spelt_id(entry) for entry in self.entries or []]
@@ -168,6 +169,11 @@ class _Capture:
                 **({"routed_experts": experts} if experts is not None else {}),
             }
         )
+
+    def _compare(self, given: Json) -> None:
+        for key, inline in zip(BUNDLE, (self.prompt, self.ids), strict=False):
+            if inline is not None and given.get(key) != inline:
+                raise UpstreamError(f"the replica gives two different {key}")
 
 
 def _joined(sofar: list[Any] | None, more: list[Any] | None) -> list[Any] | None:

@@ -1,0 +1,117 @@
+"""The command line, read into files and overrides of the configuration."""
+
+import argparse
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from gateway.config import Config, load
+from gateway.errors import ConfigError
+
+_OVERRIDE = re.compile(r"\+{1,2}|[^=/]+=")
+
+_MODEL_FLAGS = {
+    "base_url": "base_url",
+    "model": "model",
+    "api_key": "api_key",
+    "training": "return_token_id_information",
+    "reasoning_parser": "uses_reasoning_parser",
+}
+_OTHER_FLAGS = {"host": "listen.host", "port": "listen.port", "record": "record"}
+
+EPILOG = """\
+With no model configured at all, an embedded simulated model is served.
+CONFIG is a YAML file; several are chained, later ones win. OVERRIDE is ++path.to.key=value.
+Commands: check (print the resolved configuration and pipeline), explain CONFIG request.json.
+"""
+
+
+@frozen
+class Arguments:
+    """What was asked for on the command line."""
+
+    command: str
+    files: tuple[str, ...]
+    overrides: tuple[str, ...]
+    request: str | None = None
+    """The file with the request that ``explain`` explains."""
+
+    @property
+    def embedded(self) -> bool:
+        """Whether nothing describes a model, so that the simulated one is served."""
+        described = any(not o.startswith(("++listen.", "++record=")) for o in self.overrides)
+        return not self.files and not described and not Path("env.yaml").exists()
+
+    def config(self) -> Config:
+        """The configuration; raises ConfigError with all its faults."""
+        embedded = ("++models.simulated.launcher=simulated",) if self.embedded else ()
+        return load(self.files, (*embedded, *self.overrides))
+
+
+def parse(argv: Sequence[str]) -> Arguments:
+    """The arguments; ends the process with status 2 where argparse would."""
+    command, argv = _command(argv)
+    options = _parser().parse_args(argv)
+    given: list[str] = options.given
+    request = given.pop() if command == "explain" and given else None
+    if command == "explain" and not given:
+        raise ConfigError("explain needs a configuration and a file with a request")
+    overrides = [word for word in given if _OVERRIDE.match(word) and not Path(word).exists()]
+    files = [word for word in given if word not in overrides]
+    flags = [*_model_flags(options, files), *_flags(options, _OTHER_FLAGS, "")]
+    return Arguments(command, tuple(files), (*overrides, *flags), request)
+
+
+def _command(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
+    if argv and argv[0] in ("check", "explain"):
+        return argv[0], argv[1:]
+    return "serve", argv
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m gateway",
+        description="One OpenAI-compatible address in front of many vLLM replicas.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("given", nargs="*", metavar="CONFIG|OVERRIDE")
+    parser.add_argument("--base-url", action="append", metavar="URL", help="a replica; repeatable")
+    parser.add_argument("--model", metavar="NAME", help="the name that the replicas know it by")
+    parser.add_argument("--api-key", metavar="KEY", help="sent to the replicas")
+    parser.add_argument("--training", action="store_true", default=None, help="token ids on")
+    parser.add_argument("--reasoning-parser", action="store_true", default=None)
+    parser.add_argument("--host", help="default 127.0.0.1")
+    parser.add_argument("--port", type=int, help="default 8000; 0 takes a free one")
+    parser.add_argument("--workers", type=_one, metavar="1", help="only 1 for now")
+    parser.add_argument("--record", metavar="DIR", help="write every call down, whole")
+    return parser
+
+
+def _one(value: str) -> int:
+    if value != "1":
+        raise argparse.ArgumentTypeError("more than one worker is not supported yet")
+    return 1
+
+
+def _model_flags(options: argparse.Namespace, files: Sequence[str]) -> Iterable[str]:
+    flags = list(_flags(options, _MODEL_FLAGS, "models.policy."))
+    if flags and files:
+        raise ConfigError(
+            "--base-url and its companions describe a model of their own; beside a configuration "
+            "use ++path.to.key=value"
+        )
+    if flags and not options.base_url:
+        raise ConfigError("--base-url is missing: the other flags describe its model")
+    return flags
+
+
+def _flags(options: argparse.Namespace, keys: Mapping[str, str], prefix: str) -> Iterable[str]:
+    for name, key in keys.items():
+        value: Any = getattr(options, name)
+        if value is not None:
+            yield f"++{prefix}{key}={json.dumps(value)}"

@@ -1,0 +1,154 @@
+"""The command: serve, check, explain."""
+
+import asyncio
+import logging
+import resource
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from aiohttp import web
+
+from gateway.app import CATALOG, FOLLOWING, build
+from gateway.arguments import Arguments, parse
+from gateway.codec import decode_request
+from gateway.config import Config, show
+from gateway.errors import ConfigError, GatewayError, LaunchError
+from gateway.explain import explain
+from gateway.pipeline import entries
+
+BACKLOG = 16384
+"""Connections that may wait to be accepted; the kernel's net.core.somaxconn caps it."""
+HEADER = 65536
+"""Bytes of a header line, for cookies and proxies that add to them."""
+DRAIN = 60.0
+"""Seconds that running calls get to finish after a signal to stop."""
+
+EMBEDDED = """\
+no model is configured: this is the simulated one, it only plays a model. Try
+  curl http://{host}:{port}/v1/chat/completions -H 'Content-Type: application/json' \\
+    -d '{{"messages": [{{"role": "user", "content": "Hello!"}}]}}'"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status: 0 stopped by a signal, 1 failed at run time, 2 bad configuration."""
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    try:
+        arguments = parse(sys.argv[1:] if argv is None else argv)
+        config = arguments.config()
+        run = {"serve": serve, "check": check, "explain": explain_file}[arguments.command]
+        return asyncio.run(run(config, arguments))
+    except ConfigError as error:
+        print("\n".join(error.faults), file=sys.stderr)
+        return 2
+    except LaunchError as error:
+        print("\n".join(error.faults), file=sys.stderr)
+        return 1
+
+
+async def check(config: Config, _: Arguments) -> int:
+    """Print the resolved configuration and the pipeline of each model."""
+    build(config)
+    print(show(config).rstrip())
+    for name, model in config.models.items():
+        print(f"\npipeline of {name}, outermost first")
+        for entry in entries(model, config.record):
+            options = ", ".join(f"{k}={v!r}" for k, v in entry.options.items())
+            print(f"  {entry.name}({options})")
+    return 0
+
+
+async def explain_file(config: Config, arguments: Arguments) -> int:
+    """Print what the pipeline makes of the request in a file."""
+    try:
+        body = decode_request(Path(str(arguments.request)).read_bytes())
+        print(await explain(config, build(config)[CATALOG], body))
+    except OSError as error:
+        raise ConfigError(f"cannot read the request: {error}") from None
+    except GatewayError as error:
+        print(f"the request is refused ({error.status}): {error.message}")
+    return 0
+
+
+async def serve(config: Config, arguments: Arguments) -> int:
+    """Serve until a signal."""
+    _raise_file_limit()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    app = build(config)
+    runner = web.AppRunner(
+        app,
+        handler_cancellation=True,
+        access_log=None,
+        shutdown_timeout=DRAIN,
+        max_line_size=HEADER,
+        max_field_size=HEADER,
+    )
+    await runner.setup()
+    try:
+        listen = config.listen
+        site = web.TCPSite(runner, listen.host, listen.port, backlog=BACKLOG)
+        try:
+            await site.start()
+        except OSError as error:
+            print(f"cannot listen on {listen.host}:{listen.port}: {error}", file=sys.stderr)
+            return 1
+        return await _until(stop, app, runner.addresses[0][1], config, arguments)
+    finally:
+        await runner.cleanup()
+
+
+async def _until(
+    stop: asyncio.Event, app: web.Application, port: int, config: Config, arguments: Arguments
+) -> int:
+    announcing = asyncio.create_task(_announce(app, port, config, arguments))
+    stopped = asyncio.create_task(stop.wait())
+    following = app[FOLLOWING]
+    try:
+        await asyncio.wait([stopped, *following], return_when=asyncio.FIRST_COMPLETED)
+        for task in following:
+            if task.done():
+                task.result()
+    except* ConfigError as group:
+        raise _first(group) from None
+    except* LaunchError as group:
+        raise _first(group) from None
+    finally:
+        announcing.cancel()
+        stopped.cancel()
+    return 0
+
+
+def _first(group: BaseExceptionGroup[ConfigError] | BaseExceptionGroup[LaunchError]) -> Exception:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, Exception)
+    return error
+
+
+async def _announce(app: web.Application, port: int, config: Config, arguments: Arguments) -> None:
+    """Say that all models are up, once they are, and what is served."""
+    models = app[CATALOG].models
+    for served in models.values():
+        await served.pool.up.wait()
+    host = config.listen.host
+    print(f"gateway ready on http://{host}:{port}", flush=True)
+    for name, served in models.items():
+        print(f"model {name}: {served.pool.model} on {', '.join(served.pool.cards)}", flush=True)
+    if arguments.embedded:
+        print(EMBEDDED.format(host=host, port=port), flush=True)
+
+
+def _raise_file_limit() -> None:
+    """A call takes two file descriptors, and the usual soft limit is 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = hard if hard != resource.RLIM_INFINITY else 1_048_576
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,219 @@
+"""The HTTP endpoints."""
+
+import logging
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
+
+import aiohttp
+from aiohttp import http_exceptions, web
+from attrs import frozen
+
+from gateway import sse
+from gateway.chunks import TOKENIZE_FIELDS, tokenize_body
+from gateway.codec import decode_request
+from gateway.core import Call, Json, Replica, Reply
+from gateway.dialects import Encoder
+from gateway.dialects.envelope import openai_error
+from gateway.errors import BadRequest, GatewayError, UpstreamError
+from gateway.event_stream import EventStream
+from gateway.served import Catalog, Served
+from gateway.sessions import Identities
+from gateway.transport import CALL_ID, SEAT, Seat, json_response
+from gateway.upstream import Upstream, parts, passed_on, read
+
+logger = logging.getLogger(__name__)
+
+
+@frozen
+class Endpoints:
+    """The handlers, on the models that are served."""
+
+    catalog: Catalog
+    identities: Identities
+    upstream: Upstream
+
+    def routes(self) -> Iterable[web.RouteDef]:
+        """Everything that is answered; sessions and models may be fixed by the path."""
+        yield web.get("/", self.alive)
+        yield web.get("/health", self.alive)
+        yield web.get("/ready", self.ready)
+        for prefix in PREFIXES:
+            yield web.get(f"{prefix}/v1/models", self.models)
+            yield web.get(f"{prefix}/v1/models/{{id:.+}}", self.one_model)
+            yield web.post(f"{prefix}/v1/chat/completions", self.chat_completions)
+            yield web.post(f"{prefix}/v1/completions", self.completions)
+            for version in ("", "/v1"):
+                yield web.post(f"{prefix}{version}/tokenize", self.tokenize)
+                yield web.post(f"{prefix}{version}/detokenize", self.detokenize)
+
+    async def alive(self, _: web.Request) -> web.Response:
+        return json_response({"status": "ok"})
+
+    async def ready(self, _: web.Request) -> web.Response:
+        """200 when each model has a replica that is up, else 503 and what is waited for."""
+        waiting = {
+            name: served.pool.waiting_for
+            for name, served in self.catalog.models.items()
+            if not served.pool.cards
+        }
+        if waiting:
+            return json_response({"status": "waiting", "waiting_for": waiting}, status=503)
+        return json_response({"status": "ready"})
+
+    async def models(self, _: web.Request) -> web.Response:
+        return json_response({"object": "list", "data": self.catalog.cards()})
+
+    async def one_model(self, request: web.Request) -> web.Response:
+        return json_response(self.catalog.card(request.match_info["id"]))
+
+    async def chat_completions(self, request: web.Request) -> web.StreamResponse:
+        return await self._converse(request, "chat_completions")
+
+    async def completions(self, request: web.Request) -> web.StreamResponse:
+        body, served = await self._read(request)
+        return await self._forward(request, served, body, "/v1/completions")
+
+    async def detokenize(self, request: web.Request) -> web.StreamResponse:
+        body, served = await self._read(request)
+        return await self._forward(request, served, body, "/detokenize")
+
+    async def tokenize(self, request: web.Request) -> web.StreamResponse:
+        """A conversation passes the pipeline's request half first, to count what chat sends."""
+        body, served = await self._read(request)
+        if "messages" in body:
+            dialect = served.dialects["chat_completions"]
+            with self._seated(request, served, body) as seat:
+                call = self._call(request, seat, dialect.parse(body), dialect.name)
+                sent = await served.request_half(call)
+            own = {k: sent[k] for k in body if k in sent and k not in TOKENIZE_FIELDS}
+            body = {**own, **tokenize_body(sent)}
+        return await self._forward(request, served, body, "/tokenize")
+
+    async def _read(self, request: web.Request) -> tuple[Json, Served]:
+        try:
+            body = decode_request(await request.read())
+        except (web.RequestPayloadError, http_exceptions.HttpProcessingError) as error:
+            raise BadRequest(f"the body cannot be read: {error}") from None
+        return body, self.catalog.find(body.get("model"), request.match_info.get("model"))
+
+    @contextmanager
+    def _seated(self, request: web.Request, served: Served, body: Json) -> Iterator[Seat]:
+        path = request.match_info.get("session")
+        session = self.identities.identify(path, request.headers, request.cookies, body)
+        seat = request[SEAT] = Seat(served, session)
+        with served.pool.seat(session) as replica:
+            seat.replica = replica
+            yield seat
+
+    def _call(self, request: web.Request, seat: Seat, chat: Json, dialect: str) -> Call:
+        pool, replica, call_id = seat.served.pool, str(seat.replica), request[CALL_ID]
+        return Call(
+            body=chat,
+            id=call_id,
+            model=seat.served.name,
+            session=seat.session,
+            ask=pool.asking(seat.session, call_id, replica),
+            headers=request.headers,
+            dialect=dialect,
+            replica=replica,
+        )
+
+    async def _converse(self, request: web.Request, name: str) -> web.StreamResponse:
+        body, served = await self._read(request)
+        dialect = served.dialects[name]
+        chat = dialect.parse(body)
+        with self._seated(request, served, body) as seat:
+            call = self._call(request, seat, chat, name)
+            reply = await served.handler(call)
+            try:
+                _arrive(seat, reply)
+                first = await anext(reply.chunks, None)
+                if first is None:
+                    raise UpstreamError("the reply is empty")
+                encoder = dialect.encoder(body, reply.sent, call.id)
+                events = _events(encoder, first, reply)
+                if body.get("stream") is True:
+                    return await _stream(request, events, encoder)
+                async for _ in events:
+                    pass
+                return json_response(encoder.result())
+            finally:
+                await reply.aclose()
+
+    async def _forward(
+        self, request: web.Request, served: Served, body: Json, path: str
+    ) -> web.StreamResponse:
+        """The body with the engine's model name, and the replica's answer byte for byte."""
+        body = {**body, "model": served.pool.model or served.name}
+
+        async def attempt(replica: Replica) -> aiohttp.ClientResponse:
+            return await self.upstream.open(replica, path, body, request[CALL_ID])
+
+        with self._seated(request, served, body) as seat:
+            run = served.pool.run(attempt, seat.session, seat.replica)
+            response, seat.replica, seat.attempts = await run
+            seat.headers = passed_on(response)
+            try:
+                if response.content_type != "text/event-stream":
+                    kind = response.headers.get("Content-Type", "application/json")
+                    return web.Response(body=await read(response), headers={"Content-Type": kind})
+                return await _stream(request, parts(response))
+            finally:
+                response.close()
+
+
+PREFIXES = (
+    "",
+    "/sessions/{session}",
+    "/ng-rollout/{session}",
+    "/models/{model:.+}",
+    "/sessions/{session}/models/{model:.+}",
+    "/ng-rollout/{session}/models/{model:.+}",
+)
+
+
+def _arrive(seat: Seat, reply: Reply) -> None:
+    seat.replica, seat.attempts = reply.replica or seat.replica, reply.attempts
+    seat.headers = reply.headers
+
+
+async def _events(encoder: Encoder, first: Json, reply: Reply) -> AsyncIterator[bytes]:
+    yield _encoded(encoder.feed(first))
+    async for chunk in reply.chunks:
+        yield _encoded(encoder.feed(chunk))
+    yield _encoded(encoder.finish())
+
+
+def _encoded(events: Iterable[sse.Event]) -> bytes:
+    return b"".join([event.encode() for event in events])
+
+
+async def _stream(
+    request: web.Request, events: AsyncIterator[bytes], encoder: Encoder | None = None
+) -> web.StreamResponse:
+    """Send the events; what breaks them off now can only be told as an event."""
+    stream = EventStream(request)
+    await stream.start()
+    try:
+        try:
+            async for data in events:
+                if data:
+                    await stream.send(data)
+        except GatewayError as error:
+            await stream.send(_failure(error, encoder))
+        except ConnectionError:
+            raise
+        except Exception:
+            logger.exception("call %s failed", request[CALL_ID])
+            await stream.send(_failure(GatewayError("internal error"), encoder))
+        await stream.finish()
+    except BaseException:
+        stream.abort()
+        raise
+    return stream.response
+
+
+def _failure(error: GatewayError, encoder: Encoder | None) -> bytes:
+    if encoder is not None:
+        return _encoded(encoder.fail(error))
+    return _encoded((sse.Event(openai_error(error)), sse.DONE))

@@ -1,0 +1,134 @@
+"""What every HTTP request has: an id, errors in an envelope, and the gateway's headers."""
+
+import logging
+import math
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+
+from aiohttp import web
+from attrs import define, evolve, field
+
+from gateway.codec import encode
+from gateway.core import Session
+from gateway.dialects.envelope import openai_error
+from gateway.errors import BadRequest, GatewayError, NotFound, TooLarge
+from gateway.served import Served
+from gateway.sessions import Identities
+
+logger = logging.getLogger(__name__)
+
+Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+CALL_ID = web.RequestKey("call_id", str)
+_VISIBLE = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+@define
+class Seat:
+    """Where a request has got to; its reply's headers tell."""
+
+    served: Served
+    session: Session
+    replica: str | None = None
+    attempts: int = 0
+    headers: Mapping[str, str] = field(factory=dict)
+
+
+SEAT = web.RequestKey("seat", Seat)
+
+
+@web.middleware
+async def call_id(request: web.Request, handler: Next) -> web.StreamResponse:
+    """Take the client's X-Request-Id, or make one."""
+    given = request.headers.get("X-Request-Id")
+    request[CALL_ID] = (
+        given if given is not None and _VISIBLE.fullmatch(given) else uuid.uuid4().hex
+    )
+    if given is not None and request[CALL_ID] != given:
+        return error_response(
+            request, BadRequest("X-Request-Id must be 1 to 128 visible ASCII characters")
+        )
+    return await handler(request)
+
+
+@web.middleware
+async def errors(request: web.Request, handler: Next) -> web.StreamResponse:
+    """Turn what goes wrong into a reply in the envelope, and never tell more than that."""
+    try:
+        return await handler(request)
+    except GatewayError as error:
+        return error_response(request, error)
+    except web.HTTPException as error:
+        return _from_http(request, error)
+    except ConnectionError:
+        raise  # the client is gone
+    except Exception:
+        logger.exception("call %s failed", request[CALL_ID])
+        return error_response(request, GatewayError("internal error"))
+
+
+def error_response(request: web.Request, error: GatewayError) -> web.Response:
+    """The error as a reply."""
+    seat = request.get(SEAT)
+    if seat is not None:
+        seat.replica, seat.attempts = error.replica or seat.replica, error.attempts or seat.attempts
+    response = json_response(openai_error(error), error.status)
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(math.ceil(error.retry_after))
+    return response
+
+
+def _from_http(request: web.Request, error: web.HTTPException) -> web.Response:
+    if isinstance(error, web.HTTPRequestEntityTooLarge):
+        return error_response(
+            request, TooLarge("the request body is larger than limits.body allows")
+        )
+    if isinstance(error, web.HTTPNotFound):
+        message = f"there is no {request.path}"
+        return error_response(request, NotFound(message, code="unknown_url"))
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        message = f"{request.method} is not allowed for {request.path}"
+        refused = error_response(
+            request, BadRequest(message, status=405, code="method_not_allowed")
+        )
+        refused.headers["Allow"] = error.headers["Allow"]
+        return refused
+    return error_response(request, BadRequest(error.reason, status=error.status))
+
+
+def json_response(value: object, status: int = 200) -> web.Response:
+    """A JSON reply."""
+    return web.Response(body=encode(value), status=status, content_type="application/json")
+
+
+def add_headers(
+    identities: Identities,
+) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """A signal that puts id, session, replica and cookie on every reply, errors too."""
+
+    async def prepare(request: web.Request, response: web.StreamResponse) -> None:
+        if CALL_ID in request:
+            response.headers["X-Request-Id"] = request[CALL_ID]
+        seat = request.get(SEAT)
+        if seat is None:
+            return
+        response.headers.update(seat.headers)
+        response.headers["X-Session-ID"] = seat.session.id
+        if seat.replica is None:
+            return
+        response.headers["X-Gateway-Replica"] = seat.replica
+        response.headers["X-Gateway-Attempts"] = str(seat.attempts)
+        _set_cookie(identities, request, response, seat)
+
+    return prepare
+
+
+def _set_cookie(
+    identities: Identities, request: web.Request, response: web.StreamResponse, seat: Seat
+) -> None:
+    home = seat.served.pool.home(seat.session)
+    pins = {**seat.session.pins, **({seat.served.name: home} if home else {})}
+    cookie = identities.write(evolve(seat.session, pins=pins))
+    if request.cookies.get(identities.cookie) != cookie:
+        response.set_cookie(identities.cookie, cookie, path="/", httponly=True, samesite="Lax")
