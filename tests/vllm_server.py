@@ -124,8 +124,8 @@ def healthy(server: VllmServer) -> bool:
 
 
 def warm_up(server: VllmServer) -> None:
-    """The first request compiles kernels and takes many seconds."""
-    hello = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}
+    """The first request of a kind compiles kernels, which takes up to half a minute."""
+    hello = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2, "logprobs": True}
     server.post("/v1/chat/completions", hello)
 
 
