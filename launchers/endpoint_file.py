@@ -1,0 +1,96 @@
+"""A file that lists the URLs of replicas, one a line, and is written anew when they move."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from attrs import define, field
+
+logger = logging.getLogger(__name__)
+
+Urls = tuple[str, ...]
+
+
+async def watch(file: Path, *, grace: float, interval: float) -> AsyncGenerator[Urls, None]:
+    """
+    The URLs in the file, and again on every change; both times are in seconds.
+
+    What counts is the content, which is read every time: a file may be written twice within
+    one tick of its time of change.
+    """
+    listing, shown = Listing(file, grace), None
+    clock = asyncio.get_running_loop().time
+    while True:
+        urls = listing.look(await asyncio.to_thread(_read, file), clock())
+        if urls != shown:
+            shown = urls
+            yield urls
+        await asyncio.sleep(interval)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+@define
+class Listing:
+    """What the file said, and since when it says nothing."""
+
+    file: Path
+    grace: float
+    _text: str | None = field(default=None, init=False)
+    _listed: Urls = field(default=(), init=False)
+    _counting: Urls = field(default=(), init=False)
+    _lost: float | None = field(default=None, init=False)
+
+    def look(self, text: str, now: float) -> Urls:
+        """The URLs that count at this moment; a missing file has no text."""
+        if text != self._text:
+            self._text, self._listed = text, tuple(self._parsed(text))
+        if self._listed:
+            self._found()
+        elif self._lost is None:
+            self._lose(now)
+        elif self._counting and now - self._lost >= self.grace:
+            self._give_up()
+        return self._counting
+
+    def _found(self) -> None:
+        self._counting = self._listed
+        if self._lost is not None:
+            self._lost = None
+            logger.warning("%s lists replicas again: %d", self.file, len(self._listed))
+
+    def _lose(self, now: float) -> None:
+        self._lost = now
+        kept = len(self._counting)
+        stay = f"; the last known ones ({kept}) stay for {self.grace:g} s" if kept else ""
+        logger.warning("%s is missing or lists no replica%s", self.file, stay)
+
+    def _give_up(self) -> None:
+        self._counting = ()
+        logger.warning("%s has listed no replica for %g s", self.file, self.grace)
+
+    def _parsed(self, text: str) -> Iterator[str]:
+        for number, line in enumerate(text.splitlines(), 1):
+            url = line.strip()
+            if not url or url.startswith("#"):
+                continue
+            if _is_root(url):
+                yield url.rstrip("/").removesuffix("/v1").rstrip("/")
+            else:
+                logger.warning("%s, line %d: not the http(s) URL of a server", self.file, number)
+
+
+def _is_root(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    return bool(parts.scheme in ("http", "https") and parts.hostname and not parts.query)

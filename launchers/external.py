@@ -1,0 +1,66 @@
+"""Replicas that somebody else runs: fixed URLs, or a file that lists them."""
+
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from attrs import field, frozen
+
+from gateway.core import Replica
+from launchers.endpoint_file import watch
+
+logger = logging.getLogger(__name__)
+
+
+async def once(replicas: Sequence[Replica]) -> AsyncGenerator[Sequence[Replica], None]:
+    """A set that never changes."""
+    yield replicas
+
+
+@frozen
+class External:
+    """
+    Replicas that already run.
+
+    With ``endpoint_file`` they are the URLs in that file, one a line, and ``base_url`` does
+    not count. If the file is gone or lists none, the last known replicas stay for
+    ``endpoint_stale_grace_s`` seconds.
+    """
+
+    base_url: tuple[str, ...] = ()
+    """Without ``/v1`` and without a trailing slash."""
+    headers: Mapping[str, str] = field(factory=dict, repr=False)
+    """Sent with every request; they carry the key."""
+    endpoint_file: str | None = None
+    endpoint_stale_grace_s: float = 300.0
+    endpoint_check_interval_s: float = 10.0
+
+    @asynccontextmanager
+    async def launch(self) -> AsyncIterator[AsyncIterator[Sequence[Replica]]]:
+        file = self.endpoint_file
+        sets = once(self._replicas(self.base_url)) if file is None else self._listed_in(file)
+        async with aclosing(sets):
+            yield sets
+
+    async def _listed_in(self, file: str) -> AsyncGenerator[Sequence[Replica], None]:
+        grace, interval = self.endpoint_stale_grace_s, self.endpoint_check_interval_s
+        async with aclosing(watch(Path(file), grace=grace, interval=interval)) as changes:
+            async for urls in changes:
+                yield self._replicas(urls)
+
+    def _replicas(self, urls: Iterable[str]) -> Sequence[Replica]:
+        named: dict[str, Replica] = {}
+        for url in urls:
+            replica = Replica(_name(url), url, self.headers)
+            if named.setdefault(replica.name, replica) is not replica:
+                logger.warning("the replica %s is listed more than once", replica.name)
+        return tuple(named.values())
+
+
+def _name(url: str) -> str:
+    """Host and port, and the path if there is one, in characters that a cookie may hold."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return quote(f"{parts.hostname}:{port}{parts.path}", safe=":")

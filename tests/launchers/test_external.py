@@ -1,0 +1,88 @@
+"""Replicas that somebody else runs."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from gateway.core import Replica
+from launchers.external import External
+
+QUICK = 0.001
+
+
+async def names(external: External) -> list[str]:
+    """The names in the first set."""
+    async with external.launch() as sets:
+        return [replica.name for replica in await anext(sets)]
+
+
+async def test_fixed_urls_are_given_once() -> None:
+    headers = {"Authorization": "Bearer key"}
+    external = External(base_url=("http://one:8000", "http://two:8000"), headers=headers)
+    async with external.launch() as sets:
+        assert [replicas async for replicas in sets] == [
+            (
+                Replica("one:8000", "http://one:8000", headers),
+                Replica("two:8000", "http://two:8000", headers),
+            )
+        ]
+
+
+def test_the_key_is_not_shown() -> None:
+    assert "secret" not in repr(External(headers={"Authorization": "Bearer secret"}))
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("http://gpu-node-1:8000", "gpu-node-1:8000"),
+        ("http://gpu-node-1", "gpu-node-1:80"),
+        ("https://gpu-node-1", "gpu-node-1:443"),
+        ("http://GPU-node-1:8000", "gpu-node-1:8000"),
+        ("http://me:secret@gpu-node-1:8000", "gpu-node-1:8000"),
+        ("http://[::1]:8000", "::1:8000"),
+        ("http://gpu-node-1:8000/a/b", "gpu-node-1:8000%2Fa%2Fb"),
+    ],
+)
+async def test_a_name_tells_host_and_port_and_a_path_if_there_is_one(url: str, name: str) -> None:
+    assert await names(External(base_url=(url,))) == [name]
+
+
+async def test_a_url_that_is_given_twice_is_kept_once_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert await names(External(base_url=("http://one:8000",) * 2)) == ["one:8000"]
+    assert caplog.record_tuples == [
+        ("launchers.external", logging.WARNING, "the replica one:8000 is listed more than once")
+    ]
+
+
+async def test_a_file_is_followed(tmp_path: Path) -> None:
+    file = tmp_path / "endpoints"
+    file.write_text("http://one:8000/v1\n")
+    external = External(endpoint_file=str(file), endpoint_check_interval_s=QUICK)
+    async with external.launch() as sets:
+        before = await anext(sets)
+        file.write_text("http://two:8000/v1\n")
+        after = await anext(sets)
+    assert [before, after] == [
+        (Replica("one:8000", "http://one:8000"),),
+        (Replica("two:8000", "http://two:8000"),),
+    ]
+
+
+async def test_fixed_urls_do_not_count_beside_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "endpoints"
+    file.write_text("http://one:8000")
+    external = External(base_url=("http://fixed:8000",), endpoint_file=str(file))
+    assert await names(external) == ["one:8000"]
+
+
+async def test_the_headers_are_sent_to_replicas_of_a_file_too(tmp_path: Path) -> None:
+    file = tmp_path / "endpoints"
+    file.write_text("http://one:8000")
+    external = External(headers={"Authorization": "Bearer key"}, endpoint_file=str(file))
+    async with external.launch() as sets:
+        (replica,) = await anext(sets)
+    assert replica.headers == {"Authorization": "Bearer key"}
