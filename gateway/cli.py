@@ -66,8 +66,8 @@ async def check(config: Config, _: Arguments) -> int:
 async def explain_file(config: Config, arguments: Arguments) -> int:
     """Print what the pipeline makes of the request in a file."""
     try:
-        body = decode_request(Path(str(arguments.request)).read_bytes())
-        print(await explain(config, build(config)[CATALOG], body))
+        raw = await asyncio.to_thread(Path(str(arguments.request)).read_bytes)
+        print(await explain(config, build(config)[CATALOG], decode_request(raw)))
     except OSError as error:
         raise ConfigError(f"cannot read the request: {error}") from None
     except GatewayError as error:

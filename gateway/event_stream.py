@@ -62,7 +62,6 @@ class EventStream:
         self._wake.set()
         if self._writer is not None:
             await self._writer
-        await self._response.write_eof()
 
     def abort(self) -> None:
         """Stop writing; for a client that is gone."""
@@ -71,9 +70,11 @@ class EventStream:
 
     async def _write(self) -> None:
         try:
-            while self._waiting or not self._ended:
-                if data := await self._next():
-                    await self._response.write(data)
+            data = await self._next()
+            while not self._ended or self._waiting:
+                await self._response.write(data)
+                data = await self._next()
+            await self._response.write_eof(data)  # one packet with what came last
         finally:
             self._size = 0
             self._room.set()

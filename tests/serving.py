@@ -1,0 +1,104 @@
+"""A gateway in this process, in front of scripted replicas."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+from aiohttp.test_utils import TestServer
+from attrs import frozen
+
+from gateway.app import CATALOG, build
+from gateway.config import Config, Limits, Model, Sessions
+from gateway.core import Json
+from gateway.served import Catalog
+from tests.fake_vllm import FakeVllm
+
+CHAT = "/v1/chat/completions"
+HELLO: Json = {"messages": [{"role": "user", "content": "Hello"}]}
+
+
+@frozen
+class Client:
+    """What a client of the gateway has, and a look inside."""
+
+    url: str
+    http: aiohttp.ClientSession
+    catalog: Catalog
+
+    async def post(self, body: Any = HELLO, path: str = CHAT, **kwargs: Any) -> "Answer":
+        sent = {"data": body} if isinstance(body, bytes) else {"json": body}
+        async with self.http.post(self.url + path, **sent, **kwargs) as response:
+            return Answer(response.status, response, await response.read())
+
+    async def get(self, path: str, **kwargs: Any) -> "Answer":
+        async with self.http.get(self.url + path, **kwargs) as response:
+            return Answer(response.status, response, await response.read())
+
+
+@frozen
+class Answer:
+    """A reply, read whole."""
+
+    status: int
+    response: aiohttp.ClientResponse
+    raw: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.raw)
+
+    @property
+    def error(self) -> Json:
+        error: Json = self.json["error"]
+        return error
+
+    @property
+    def headers(self) -> Any:
+        return self.response.headers
+
+    @property
+    def events(self) -> list[Any]:
+        """The decoded events of a stream, with ``[DONE]`` as it is."""
+        data = [e.removeprefix(b"data: ") for e in self.raw.split(b"\n\n") if e.startswith(b"data")]
+        return [d.decode() if d == b"[DONE]" else json.loads(d) for d in data]
+
+    @property
+    def message(self) -> Json:
+        message: Json = self.json["choices"][0]["message"]
+        return message
+
+
+def model(*fakes: FakeVllm, **fields: Any) -> Model:
+    """The configuration of a model on these replicas."""
+    given = {"base_url": tuple(fake.url for fake in fakes), "model": "fake-model", **fields}
+    return Model(**given)
+
+
+@asynccontextmanager
+async def serving(
+    *fakes: FakeVllm,
+    models: dict[str, Model] | None = None,
+    sessions: Sessions | None = None,
+    limits: Limits | None = None,
+    default_model: str | None = None,
+    wait: bool = True,
+    cookies: bool = False,
+    **fields: Any,
+) -> AsyncIterator[Client]:
+    """A gateway with one model ``policy`` on these replicas, or with these models."""
+    config = Config(
+        models=models or {"policy": model(*fakes, **fields)},
+        sessions=sessions or Sessions(),
+        limits=limits or Limits(),
+        default_model=default_model,
+    )
+    app = build(config)
+    jar = aiohttp.CookieJar(unsafe=True) if cookies else aiohttp.DummyCookieJar()
+    async with TestServer(app) as server, aiohttp.ClientSession(cookie_jar=jar) as http:
+        catalog = app[CATALOG]
+        if wait:
+            for served in catalog.models.values():
+                await served.pool.up.wait()
+        yield Client(f"http://127.0.0.1:{server.port}", http, catalog)
