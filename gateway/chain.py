@@ -30,22 +30,35 @@ class _File:
     tree: DictConfig = field(factory=OmegaConf.create)
     includes: "list[_File]" = field(factory=list)
 
+    is_env: bool = False
+
     @property
     def source(self) -> str:
         return str(self.path or "the overrides")
 
 
-def load(paths: Sequence[str], overrides: Sequence[str] = ()) -> DictConfig:
+@frozen
+class Chained:
+    """The merged configuration, not resolved yet."""
+
+    tree: DictConfig
+    variables: frozenset[str]
+    """The top-level keys of ``env.yaml``, which Gym users keep for many purposes."""
+
+
+def load(paths: Sequence[str], overrides: Sequence[str] = ()) -> Chained:
     """
-    Merge the files and the overrides, and carry out the directives; nothing is resolved yet.
+    Merge the files and the overrides, and carry out the directives.
 
     Weak to strong: the files in order, each after those that its ``config_paths`` names; an
-    ``env.yaml`` of the working directory, when anything was given; the overrides, which are
-    ``key=value``, ``+key=value`` or ``++key=value``. ``config_paths`` among the overrides adds
-    files. Raises ConfigError.
+    ``env.yaml`` of the working directory; the overrides, which are ``key=value``,
+    ``+key=value`` or ``++key=value``. ``config_paths`` among the overrides adds files, and that
+    of ``env.yaml`` counts when none is given otherwise. Raises ConfigError.
     """
     try:
-        return _expanded(_merged(_files(paths, overrides)))
+        files = _files(paths, overrides)
+        variables = frozenset(str(key) for file in files if file.is_env for key in file.tree)
+        return Chained(_expanded(_merged(files)), variables)
     except RecursionError:
         raise ConfigError("nested too deeply") from None
 
@@ -68,7 +81,7 @@ def _files(paths: Sequence[str], overrides: Sequence[str]) -> list[_File]:
         given = _overridden(overrides)
         names = [*paths, *_names(given)]
     with collecting(faults):
-        env = _env() if paths or overrides else env
+        env = _env()
         names = names or _names(env)
     files = [*_in_order(_read(names, faults)), env, given]
     _stop_at(faults)
@@ -85,7 +98,7 @@ def _env() -> _File:
     if not path.is_file():
         return _File()
     logger.info("%s is part of the configuration", path)
-    return _File(path, read(path))
+    return _File(path, read(path), is_env=True)
 
 
 def _overridden(overrides: Sequence[str]) -> _File:

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gateway import blocks, chain, gym, rules
 from gateway.blocks import Block
-from gateway.chain import collecting
+from gateway.chain import Chained, collecting
 from gateway.errors import ConfigError
 from gateway.resolve import resolve
 from gateway.structure import structure_options, unknown_key
@@ -107,7 +107,7 @@ class Model:
     """
     A file with the replicas' URLs, one a line, read again whenever it changes.
 
-    In Gym's spelling ``base_url`` is required beside it, and serves until the file names some.
+    In Gym's spelling ``base_url`` is required beside it, and does not count.
     """
     endpoint_stale_grace_s: float = field(default=300.0, validator=rules.not_negative)
     """Seconds for which the last known replicas are used when that file is gone or empty."""
@@ -144,7 +144,8 @@ def load(paths: Sequence[str], overrides: Sequence[str] = ()) -> Config:
 
     See `chain.load` for their order. Raises ConfigError with all faults.
     """
-    tree = chain.load(paths, overrides)
+    chained = chain.load(paths, overrides)
+    tree = chained.tree
     faults: list[str] = []
     native, foreign = blocks.native(tree, faults), gym.models(tree, faults)
     found = [*native, *map(gym.without_own_keys, foreign)]
@@ -153,7 +154,7 @@ def load(paths: Sequence[str], overrides: Sequence[str] = ()) -> Config:
     options["listen"] = _listen(options.get("listen"), foreign, faults)
     with collecting(faults):
         config = structure_options(Config, {**options, "models": {}})
-    faults += [*_unknown(tree), *_unnamed(tree, found, options.get("default_model"))]
+    faults += [*_unknown(chained), *_unnamed(tree, found, options.get("default_model"))]
     if faults:
         raise ConfigError(list(dict.fromkeys(faults)))
     return evolve(config, models=models)
@@ -183,13 +184,14 @@ def _listen(given: Any, foreign: Sequence[Block], faults: list[str]) -> Any:
     return {**gym.agreed(sound, own, faults), **own}
 
 
-def _unknown(tree: DictConfig) -> Iterator[str]:
+def _unknown(chained: Chained) -> Iterator[str]:
     """Top-level keys that nobody reads; beside Gym's blocks they may be anybody's."""
-    if gym.has_blocks(tree):
+    if gym.has_blocks(chained.tree):
         return
-    variables = {*_VARIABLES, *_VARIABLE.findall(OmegaConf.to_yaml(tree))}
-    for key in tree:
-        if key not in _KEYS and key not in variables:
+    named = _VARIABLE.findall(OmegaConf.to_yaml(chained.tree))
+    known = {*_KEYS, *_VARIABLES, *chained.variables, *named}
+    for key in chained.tree:
+        if key not in known:
             yield unknown_key(key, _KEYS, "")
 
 

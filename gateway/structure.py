@@ -167,7 +167,9 @@ def _field(field: Any, reader: Hook, value: Any, _: Any) -> Any:
 
 
 def _urls(value: Any, _: Any) -> Any:
-    return _CONVERTER.structure([value] if isinstance(value, str) else value, tuple[_Url, ...])
+    if isinstance(value, str):
+        return (units.root_url(value),)
+    return _CONVERTER.structure(value, tuple[_Url, ...])
 
 
 _UNITS: dict[str, Hook] = {
