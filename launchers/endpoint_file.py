@@ -78,12 +78,10 @@ class Listing:
 
     def _parsed(self, text: str) -> Iterator[str]:
         for number, line in enumerate(text.splitlines(), 1):
-            url = line.strip()
-            if not url or url.startswith("#"):
-                continue
+            url = line.partition("#")[0].strip()
             if _is_root(url):
                 yield url.rstrip("/").removesuffix("/v1").rstrip("/")
-            else:
+            elif url:
                 logger.warning("%s, line %d: not the http(s) URL of a server", self.file, number)
 
 
@@ -93,4 +91,5 @@ def _is_root(url: str) -> bool:
         _ = parts.port
     except ValueError:
         return False
-    return bool(parts.scheme in ("http", "https") and parts.hostname and not parts.query)
+    known = parts.scheme in ("http", "https") and parts.hostname and not parts.query
+    return bool(known) and len(url.split()) == 1

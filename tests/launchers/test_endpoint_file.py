@@ -27,11 +27,20 @@ def test_a_url_counts_with_or_without_its_ending(line: str) -> None:
 
 
 def test_blank_lines_and_comments_do_not_count() -> None:
-    assert listing().look(f"# replicas\n\n{ONE}\n  # {TWO}\n", 0) == (ONE,)
+    assert listing().look(f"# replicas\n\n{ONE} # first\n  # {TWO}\n", 0) == (ONE,)
 
 
 @pytest.mark.parametrize(
-    "line", ["one:8000", "ftp://one", "http://", "http://one:port", "http://["]
+    "line",
+    [
+        "one:8000",
+        "ftp://one",
+        "http://",
+        "http://one two",
+        "http://one/?a=b",
+        "http://one:port",
+        "http://[",
+    ],
 )
 def test_a_bad_line_is_skipped_with_a_warning(line: str, caplog: pytest.LogCaptureFixture) -> None:
     assert listing().look(f"{ONE}\n{line}", 0) == (ONE,)

@@ -1,6 +1,5 @@
 """Chat completions, beside those that were recorded from vLLM."""
 
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -119,51 +118,6 @@ async def test_the_ids_of_a_thinking_reply_have_its_reasoning_first(start: Start
     (choice,) = (await client.ok(CHAT, chat(return_token_ids=True)))["choices"]
     message = choice["message"]
     assert choice["token_ids"] == encode(message["reasoning"] + THOUGHT + message["content"] + END)
-
-
-async def conversation(client: Client, results: list[Json], **fields: Any) -> list[Json]:
-    """Turns in which the client sends back what it was told, and one of these after each."""
-    messages: list[Json] = [{"role": "user", "content": "Hello"}]
-    replies = []
-    for result in [*results, {"role": "user", "content": "Thanks"}]:
-        body = {"messages": messages, "return_token_ids": True, **fields}
-        replies.append(await client.ok(CHAT, body))
-        messages += [replies[-1]["choices"][0]["message"], result]
-    return replies
-
-
-def assert_each_prompt_begins_with_the_turn_before(replies: list[Json]) -> None:
-    for before, after in pairwise(replies):
-        known = before["prompt_token_ids"] + before["choices"][0]["token_ids"]
-        assert after["prompt_token_ids"][: len(known)] == known
-
-
-@pytest.mark.parametrize("reasoning", [True, False])
-async def test_a_prompt_begins_with_the_turns_before(start: Start, reasoning: bool) -> None:
-    results = [{"role": "user", "content": text} for text in ("Go on", "\N{GRINNING FACE}!")]
-    replies = await conversation(await start(reasoning=reasoning), results, tools=TOOLS)
-    assert_each_prompt_begins_with_the_turn_before(replies)
-
-
-@pytest.mark.parametrize("reasoning", [True, False])
-async def test_so_it_does_with_tool_calls(start: Start, reasoning: bool) -> None:
-    results = [
-        {"role": "tool", "tool_call_id": "1", "content": "sunny"},
-        {"role": "user", "content": "And now?"},
-        {"role": "tool", "tool_call_id": "2", "content": "rain"},
-    ]
-    client = await start(reasoning=reasoning)
-    replies = await conversation(client, results, tools=TOOLS, tool_choice="required")
-    reasons = [reply["choices"][0]["finish_reason"] for reply in replies]
-    assert reasons == ["tool_calls", "stop", "tool_calls", "stop"]
-    assert_each_prompt_begins_with_the_turn_before(replies)
-
-
-async def test_the_next_turn_finds_its_prefix_in_the_cache(client: Client) -> None:
-    first, second = await conversation(client, [{"role": "user", "content": "Go on"}])
-    known = first["usage"]["total_tokens"]
-    cached = [reply["usage"]["prompt_tokens_details"]["cached_tokens"] for reply in (first, second)]
-    assert cached == [0, known // 16 * 16]
 
 
 async def test_reasoning_content_of_the_history_counts_as_reasoning(client: Client) -> None:

@@ -37,8 +37,9 @@ async def test_every_reply_says_that_it_is_simulated(client: Client, stream: boo
         await response.read()
 
 
-async def test_an_unknown_path_is_answered_as_recorded(client: Client) -> None:
-    assert await client.post("/v1/nope", {}) == (404, recorded.body("err-unknown-path"))
+@pytest.mark.parametrize("path", ["/v1/nope", "/v1/tokenize"])
+async def test_an_unknown_path_is_answered_as_recorded(client: Client, path: str) -> None:
+    assert await client.post(path, {}) == (404, recorded.body("err-unknown-path"))
 
 
 async def test_a_wrong_method_is_answered_as_recorded(client: Client) -> None:
