@@ -4,7 +4,8 @@ import re
 from collections.abc import Container
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig
+from attrs import field, frozen
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import (
     InterpolationKeyError,
     InterpolationToMissingValueError,
@@ -18,6 +19,7 @@ from gateway.yamlfile import plainly
 
 _WANTED = re.compile(r"(?:key '.*\(resolved to '|key '|mandatory value: )([^'\s]+)")
 _PLAIN = (str, int, float, bool, type(None))
+_MISSING = (MissingMandatoryValue, InterpolationKeyError, InterpolationToMissingValueError)
 _ABSENT = object()
 
 
@@ -27,12 +29,7 @@ def resolve(node: DictConfig, keys: Container[Any], path: str, faults: list[str]
 
     Each of the latter is a fault with its path and, where it is missing, the override to give.
     """
-    found: Json = {}
-    for key in node:
-        if key in keys:
-            value = _entry(node, key, below(path, key), faults)
-            found.update({} if value is _ABSENT else {str(key): value})
-    return found
+    return _Resolution(faults).mapping(node, keys, path)
 
 
 def peek(node: DictConfig, key: Any) -> Any:
@@ -43,34 +40,49 @@ def peek(node: DictConfig, key: Any) -> Any:
         return None
 
 
-def _entry(node: DictConfig | ListConfig, key: Any, path: str, faults: list[str]) -> Any:
-    try:
-        return _plain(node[key], path, faults)
-    except (
-        MissingMandatoryValue,
-        InterpolationKeyError,
-        InterpolationToMissingValueError,
-    ) as error:
-        faults.append(f"missing, give it with ++{_wanted(error, path)}=... @ {path}")
-    except OmegaConfBaseException as error:
-        faults.append(f"{plainly(error)} @ {path}")
-    except RecursionError:
-        faults.append(f"refers to itself @ {path}")
-    return _ABSENT
+@frozen
+class _Resolution:
+    faults: list[str]
+    active: list[int] = field(factory=list)
+    """The identities of the containers around the value that is resolved now."""
 
+    def mapping(self, node: DictConfig, keys: Container[Any], path: str) -> Json:
+        pairs = ((key, self.entry(node, key, below(path, key))) for key in node if key in keys)
+        return {str(key): value for key, value in pairs if value is not _ABSENT}
 
-def _plain(node: Any, path: str, faults: list[str]) -> Any:
-    if isinstance(node, DictConfig):
-        odd = [key for key in node if not isinstance(key, str)]
-        faults += [f"the key {key!r} is not a string @ {path}" for key in odd]
-        return resolve(node, [key for key in node if key not in odd], path, faults)
-    if isinstance(node, ListConfig):
-        values = [_entry(node, i, below(path, i), faults) for i in range(len(node))]
-        return [value for value in values if value is not _ABSENT]
-    if not isinstance(node, _PLAIN):
-        faults.append(f"{type(node).__name__} is no kind of value that JSON has @ {path}")
+    def entry(self, node: DictConfig | ListConfig, key: Any, path: str) -> Any:
+        try:
+            return self.plain(node[key], path)
+        except _MISSING as error:
+            self.faults.append(f"missing, give it with ++{_wanted(error, path)}=... @ {path}")
+        except OmegaConfBaseException as error:
+            self.faults.append(f"{plainly(error)} @ {path}")
         return _ABSENT
-    return node
+
+    def plain(self, value: Any, path: str) -> Any:
+        if isinstance(value, dict | list | tuple):  # what a resolver such as oc.decode has made
+            value = OmegaConf.create({"it": value})["it"]
+        if isinstance(value, DictConfig | ListConfig):
+            return self.container(value, path)
+        if isinstance(value, _PLAIN):
+            return value
+        self.faults.append(f"{type(value).__name__} is no kind of value that JSON has @ {path}")
+        return _ABSENT
+
+    def container(self, node: DictConfig | ListConfig, path: str) -> Any:
+        if id(node) in self.active:
+            self.faults.append(f"refers to itself @ {path}")
+            return _ABSENT
+        self.active.append(id(node))
+        try:
+            if isinstance(node, DictConfig):
+                odd = [key for key in node if not isinstance(key, str)]
+                self.faults.extend(f"the key {key!r} is not a string @ {path}" for key in odd)
+                return self.mapping(node, [key for key in node if key not in odd], path)
+            values = [self.entry(node, i, below(path, i)) for i in range(len(node))]
+            return [value for value in values if value is not _ABSENT]
+        finally:
+            self.active.pop()
 
 
 def _wanted(error: Exception, path: str) -> str:

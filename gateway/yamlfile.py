@@ -14,6 +14,7 @@ from gateway.errors import ConfigError
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the fast one needs libyaml
 _KEY_TAGS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
+_NULL = "tag:yaml.org,2002:null"
 _RAISED = re.compile(r'\w+ raised while resolving interpolation: "?([^"]+)"?')
 _LARGEST = 1_000_000
 """Nodes after aliases are expanded; Gym's largest chains stay far below."""
@@ -68,7 +69,7 @@ def _load(text: str) -> DictConfig:
 
 def _key_faults(text: str) -> Iterator[tuple[int, str]]:
     root = yaml.compose(text, Loader=_Loader)
-    if root is not None and not isinstance(root, yaml.MappingNode):
+    if root is not None and root.tag != _NULL and not isinstance(root, yaml.MappingNode):
         yield root.start_mark.line + 1, "expected a mapping"
     waiting, seen = [root], set[int]()
     while waiting:
