@@ -131,4 +131,6 @@ def _set_cookie(
     pins = {**seat.session.pins, **({seat.served.name: home} if home else {})}
     cookie = identities.write(evolve(seat.session, pins=pins))
     if request.cookies.get(identities.cookie) != cookie:
-        response.set_cookie(identities.cookie, cookie, path="/", httponly=True, samesite="Lax")
+        # Not by ``set_cookie``: aiohttp has already turned its cookies into headers here.
+        value = f"{identities.cookie}={cookie}; HttpOnly; Path=/; SameSite=Lax"
+        response.headers.add("Set-Cookie", value)
