@@ -1,5 +1,6 @@
 """One request to one replica."""
 
+import io
 import logging
 from collections.abc import AsyncIterator, Mapping
 from types import SimpleNamespace
@@ -19,6 +20,9 @@ logger = logging.getLogger(__name__)
 
 IDLE = 4.0
 """Seconds a pooled connection may lie idle: vLLM closes them after 5.0 without notice."""
+
+LARGE = 2**20
+"""Bytes of a body from which on it is written in pieces, so that other calls get their turn."""
 
 PASSED_ON = "x-gateway-"
 """Reply headers that go on to the client, from a gateway or a simulated replica behind us."""
@@ -106,9 +110,10 @@ class Upstream:
     async def _post(
         self, url: str, raw: bytes, headers: Mapping[str, str], reused: SimpleNamespace
     ) -> aiohttp.ClientResponse:
+        data = raw if len(raw) < LARGE else io.BytesIO(raw)
         try:
             return await self._session.post(
-                url, data=raw, headers=headers, allow_redirects=False, trace_request_ctx=reused
+                url, data=data, headers=headers, allow_redirects=False, trace_request_ctx=reused
             )
         except _BROKEN as error:
             raise _unreachable(error) from error

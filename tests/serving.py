@@ -1,7 +1,9 @@
 """A gateway in this process, in front of scripted replicas."""
 
+import asyncio
+import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -28,13 +30,19 @@ class Client:
     catalog: Catalog
 
     async def post(self, body: Any = HELLO, path: str = CHAT, **kwargs: Any) -> "Answer":
-        sent = {"data": body} if isinstance(body, bytes) else {"json": body}
+        sent = {"data": io.BytesIO(body)} if isinstance(body, bytes) else {"json": body}
         async with self.http.post(self.url + path, **sent, **kwargs) as response:
             return Answer(response.status, response, await response.read())
 
     async def get(self, path: str, **kwargs: Any) -> "Answer":
         async with self.http.get(self.url + path, **kwargs) as response:
             return Answer(response.status, response, await response.read())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let other tasks run until it holds; the test's time limit ends what never does."""
+    while not condition():  # noqa: ASYNC110 - what is looked at has no event
+        await asyncio.sleep(0)
 
 
 @frozen
@@ -87,7 +95,11 @@ async def serving(
     cookies: bool = False,
     **fields: Any,
 ) -> AsyncIterator[Client]:
-    """A gateway with one model ``policy`` on these replicas, or with these models."""
+    """
+    A gateway with one model ``policy`` on these replicas, or with these models.
+
+    With ``wait`` it is given when all replicas are up.
+    """
     config = Config(
         models=models or {"policy": model(*fakes, **fields)},
         sessions=sessions or Sessions(),
@@ -99,6 +111,6 @@ async def serving(
     async with TestServer(app) as server, aiohttp.ClientSession(cookie_jar=jar) as http:
         catalog = app[CATALOG]
         if wait:
-            for served in catalog.models.values():
-                await served.pool.up.wait()
+            pools = [served.pool for served in catalog.models.values()]
+            await until(lambda: all(pool.cards and not pool.waiting_for for pool in pools))
         yield Client(f"http://127.0.0.1:{server.port}", http, catalog)

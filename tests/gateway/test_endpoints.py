@@ -1,6 +1,7 @@
 """The endpoints, over real sockets."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -186,7 +187,7 @@ async def test_a_broken_completions_stream_ends_with_an_error_event(fake: FakeVl
 
 @pytest.mark.parametrize("path", ["/tokenize", "/v1/tokenize"])
 async def test_tokenize_counts_what_chat_would_send(fake: FakeVllm, path: str) -> None:
-    fields = {
+    fields: Any = {
         "replace_developer_role_with_system": True,
         "chat_template_kwargs": {"enable_thinking": False},
         "sampling_overrides": {"temperature": 1.0},

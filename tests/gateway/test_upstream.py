@@ -1,0 +1,121 @@
+"""One request to one replica, over a real socket."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.core import Replica
+from gateway.errors import UpstreamError, UpstreamUnreachable
+from gateway.upstream import Upstream
+from tests.fake_vllm import FakeVllm, Gate, Raw, Reset, Status, events
+from tests.serving import HELLO
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    async with Upstream(connect_timeout=1.0) as upstream:
+        yield upstream
+
+
+def at(fake: FakeVllm) -> Replica:
+    return Replica("r", fake.url, {"Authorization": "Bearer key"})
+
+
+async def test_the_replica_gets_its_key_and_the_calls_id(
+    fake: FakeVllm, upstream: Upstream
+) -> None:
+    await upstream.chat(at(fake), HELLO, "call-1")
+    headers = fake.requests[0].headers
+    assert headers["Authorization"] == "Bearer key"
+    assert headers["X-Request-Id"] == "call-1"
+    assert headers["Content-Type"] == "application/json"
+
+
+async def test_a_connection_is_used_again(fake: FakeVllm, upstream: Upstream) -> None:
+    for _ in range(3):
+        await upstream.chat(at(fake), HELLO, "call-1")
+    assert len({received.peer for received in fake.requests}) == 1
+
+
+async def test_a_stream_read_to_its_end_leaves_its_connection_usable(
+    fake: FakeVllm, upstream: Upstream
+) -> None:
+    for _ in range(3):
+        reply = await upstream.chat(at(fake), {**HELLO, "stream": True}, "call-1")
+        assert [chunk async for chunk in reply.chunks]
+        await asyncio.sleep(0)
+        await reply.aclose()
+    assert len({received.peer for received in fake.requests}) == 1
+
+
+async def test_a_reused_connection_that_breaks_before_any_byte_is_replaced_once(
+    fake: FakeVllm, upstream: Upstream
+) -> None:
+    await upstream.chat(at(fake), HELLO, "call-1")
+    fake.script(Reset())
+    await upstream.chat(at(fake), HELLO, "call-2")
+    assert len(fake.requests) == 3
+    fake.script(Reset(), Reset())
+    with pytest.raises(UpstreamUnreachable, match="broke off before it answered") as caught:
+        await upstream.chat(at(fake), HELLO, "call-3")
+    assert not caught.value.refused
+    assert len(fake.requests) == 5
+
+
+async def test_a_fresh_connection_that_breaks_is_not_tried_again(
+    fake: FakeVllm, upstream: Upstream
+) -> None:
+    fake.script(Reset())
+    with pytest.raises(UpstreamUnreachable):
+        await upstream.chat(at(fake), HELLO, "call-1")
+    assert len(fake.requests) == 1
+
+
+async def test_a_refused_connection_is_told_apart(fake: FakeVllm, upstream: Upstream) -> None:
+    replica = at(fake)
+    await fake.stop()
+    with pytest.raises(UpstreamUnreachable, match="took no connection") as caught:
+        await upstream.chat(replica, HELLO, "call-1")
+    assert caught.value.refused
+
+
+async def test_a_redirect_is_no_answer(fake: FakeVllm, upstream: Upstream) -> None:
+    fake.script(Status(307, "", {"Location": "/elsewhere"}))
+    with pytest.raises(UpstreamError) as caught:
+        await upstream.chat(at(fake), HELLO, "call-1")
+    assert caught.value.status == 502
+
+
+async def test_retry_after_of_the_replica_is_kept(fake: FakeVllm, upstream: Upstream) -> None:
+    fake.script(Status(503, {"error": {"message": "full"}}, {"Retry-After": "7"}))
+    with pytest.raises(UpstreamError) as caught:
+        await upstream.chat(at(fake), HELLO, "call-1")
+    assert caught.value.retry_after == 7
+
+
+async def test_a_line_of_megabytes_is_read(fake: FakeVllm, upstream: Upstream) -> None:
+    long = {"choices": [], "prompt_token_ids": list(range(400_000))}
+    fake.script(events(long))
+    reply = await upstream.chat(at(fake), {**HELLO, "stream": True}, "call-1")
+    assert [chunk async for chunk in reply.chunks] == [long]
+
+
+async def test_closing_a_reply_ends_the_generation(fake: FakeVllm, upstream: Upstream) -> None:
+    fake.script(events({"choices": []}, Gate(asyncio.Event())))
+    reply = await upstream.chat(at(fake), {**HELLO, "stream": True}, "call-1")
+    await anext(reply.chunks)
+    await reply.aclose()
+    await fake.client_left(1)
+    await reply.aclose()
+
+
+async def test_an_engine_that_answers_a_stream_with_a_complete_reply_is_understood(
+    fake: FakeVllm, upstream: Upstream
+) -> None:
+    fake.script(
+        Raw(b'{"choices": [{"message": {"content": "x"}}]}', content_type="application/json")
+    )
+    reply = await upstream.chat(at(fake), {**HELLO, "stream": True}, "call-1")
+    [chunk] = [chunk async for chunk in reply.chunks]
+    assert chunk["choices"] == [{"delta": {"content": "x"}}]
