@@ -117,7 +117,7 @@ def _override(override: str) -> DictConfig:
         raise ConfigError(f"an override is key=value, but there is no '=' @ {override}")
     name = re.sub(r"^\+{1,2}", "", key)
     if not all(re.split(r"(?<!\\)\.", name)):
-        raise ConfigError(f"an override is key=value, but there is no key @ {key}")
+        raise ConfigError(f"an override is key=value, but there is no key @ {key or '='}")
     try:
         return OmegaConf.from_dotlist([f"{name}={value}"])
     except YAMLError as error:
