@@ -1,0 +1,237 @@
+"""Every file with a ``vllm_model`` block that NeMo Gym 0.7.0 ships: served, or refused by name."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import pytest
+import yaml
+from attrs import field, frozen
+
+from gateway.config import Config, load
+from gateway.errors import ConfigError
+from gateway.gym import SHIPPED
+
+REQUIREMENT = "nemo-gym==0.7.0"
+POLICY = (
+    "++policy_base_url=http://127.0.0.1:8000/v1",
+    "++policy_api_key=dummy_key",
+    "++policy_model_name=Qwen/Qwen3-4B-Thinking-2507",
+)
+VLLM = "responses_api_models.vllm_model"
+POLICY_BLOCK = f"policy_model.{VLLM}"
+QWEN_BLOCK = f"Qwen3-235B-A22B-Instruct-2507-FP8.{VLLM}"
+GUARD_BLOCK = f"allenai_wildguard_model_server.{VLLM}"
+SEARCH_JUDGE = (
+    "++search_judge_model_base_url=http://127.0.0.1:8001/v1",
+    "++search_judge_model_api_key=k",
+    "++search_judge_model_name=judge",
+)
+MANIFEST = (
+    "no model uses it, add responses_api_models/vllm_model/configs/vllm_model.yaml to the files @ "
+    "policy_base_url, policy_api_key, policy_model_name"
+)
+
+
+@frozen
+class Case:
+    """
+    What becomes of a file: the models that it gives, or the faults that refuse it.
+
+    ABSOLUTE in a fault stands for the one absolute path in the file.
+    """
+
+    models: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
+    """Values that the file leaves to its user, as overrides."""
+    onto: tuple[str, ...] = ()
+    """Files that it is made to be chained behind."""
+    environment: dict[str, str] = field(factory=dict)
+
+
+def not_yet(keys: str, *blocks: str) -> tuple[str, ...]:
+    each = [key.strip() for key in keys.split(",")]
+    return tuple(f"'{key}' is not supported yet @ {block}" for block in blocks for key in each)
+
+
+def unknown(keys: str) -> tuple[str, ...]:
+    return tuple(f"unknown key {key!r} @ top level" for key in keys.split())
+
+
+CASES = {
+    "benchmarks/aalcr/config.yaml": Case(
+        models=("Qwen3-235B-A22B-Instruct-2507-FP8",),
+        given=(f"++{QWEN_BLOCK}.base_url=http://127.0.0.1:8001/v1", f"++{QWEN_BLOCK}.api_key=k"),
+    ),
+    "benchmarks/browsecomp/config.yaml": Case(
+        models=("judge_model",), given=("++inference_api_key=k",)
+    ),
+    "benchmarks/lmarena_v2/config.yaml": Case(models=("judge_model", "policy_model")),
+    "benchmarks/lmarena_v3/config.yaml": Case(models=("judge_model", "policy_model")),
+    "benchmarks/nemotron_3.5_super/eval_container_config.yaml": Case(
+        faults=not_yet("num_workers: 16", POLICY_BLOCK)
+    ),
+    "benchmarks/nemotron_3.5_super/policy_model_override.yaml": Case(
+        models=("policy_model",), onto=(SHIPPED,)
+    ),
+    "benchmarks/nemotron_3.5_super/reward_profiling/configs/container_config.yaml": Case(
+        faults=("no such file, looked for ABSOLUTE @ ABSOLUTE",)
+    ),
+    "benchmarks/nemotron_3.5_super/reward_profiling/manifests/nemotron_3_5_super.yaml": Case(
+        faults=(
+            *unknown("nickname num_shards vllm vllm_router sbatch srun gym_eval_run"),
+            *unknown("gym_eval_profile gym_env_start entries"),
+            MANIFEST,
+        )
+    ),
+    "benchmarks/nemotron_3.5_super/reward_profiling/manifests/nemotron_3_ultra.yaml": Case(
+        faults=(
+            *unknown("nickname gym_env_start sbatch srun vllm gym_eval_run entries"),
+            MANIFEST,
+        )
+    ),
+    "benchmarks/nemotron_3_ultra/judge_remote_endpoints.yaml": Case(
+        models=("Qwen3-235B-A22B-Instruct-2507-FP8", "allenai_wildguard_model_server"),
+        given=tuple(
+            f"++{block}.{key}"
+            for block in (QWEN_BLOCK, GUARD_BLOCK)
+            for key in ("base_url=http://127.0.0.1:8001/v1", "api_key=k", "model=judge")
+        ),
+    ),
+    "benchmarks/nemotron_3_ultra/ultra_remote_endpoint.yaml": Case(
+        faults=not_yet(
+            "num_workers: 4, sequential_reasoning_allowed: false",
+            POLICY_BLOCK,
+            f"policy_model_reasoning_off.{VLLM}",
+        )
+    ),
+    "benchmarks/osworld/configs/osworld_agent_nano_omni.yaml": Case(models=("policy_model",)),
+    "benchmarks/ruler/config.yaml": Case(models=("policy_model",)),
+    "resources_servers/aegis_v4_safety/configs/aegis_v4_model.yaml": Case(
+        models=("aegis_v4_model",)
+    ),
+    "resources_servers/arena/configs/lmarena_v2.yaml": Case(models=("judge_model",)),
+    "resources_servers/arena/configs/lmarena_v3.yaml": Case(models=("judge_model",)),
+    "resources_servers/bbq/configs/bbq_judge_model.yaml": Case(
+        models=("bbq_judge_model",),
+        environment={"BBQ_JUDGE_BASE_URL": "http://127.0.0.1:8001/v1", "BBQ_JUDGE_API_KEY": "k"},
+    ),
+    "resources_servers/browsecomp_advanced_harness/configs/browsecomp_advanced_harness.yaml": Case(
+        models=("judge_model",), given=SEARCH_JUDGE
+    ),
+    "resources_servers/jailbreak_detection/configs/safety_judge_model.yaml": Case(
+        faults=(
+            "expected an http or https URL with a host, got 'http://<host_url>:<port>/v1' @ "
+            f"safety_judge_model.{VLLM}.base_url",
+        )
+    ),
+    "resources_servers/nemo_user_sim/configs/nemo_user_sim.yaml": Case(
+        models=("user_model", "policy_model", "support_model", "embedding_model")
+    ),
+    "resources_servers/tavily_search/configs/tavily_search_judge_vllm_model.yaml": Case(
+        models=("judge_model",), given=SEARCH_JUDGE
+    ),
+    "responses_api_models/vllm_model/configs/vllm_model.yaml": Case(models=("policy_model",)),
+    "responses_api_models/vllm_model/configs/vllm_model_completions.yaml": Case(
+        faults=not_yet("use_completions_api: true", POLICY_BLOCK)
+    ),
+    "responses_api_models/vllm_model/configs/vllm_model_for_training.yaml": Case(
+        models=("policy_model",)
+    ),
+    "responses_api_models/vllm_model/configs/vllm_model_supply_prefix.yaml": Case(
+        faults=not_yet("supply_prefix_token_ids: true", POLICY_BLOCK), onto=(SHIPPED,)
+    ),
+}
+
+# The wheel is some 40 MB; the first test waits for it.
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The unpacked wheel."""
+    folder = tmp_path_factory.mktemp("nemo-gym")
+    options = ["--no-deps", "--ignore-requires-python", "--quiet", "--dest", str(folder)]
+    command = [sys.executable, "-m", "pip", "download", *options, REQUIREMENT]
+    got = subprocess.run(command, capture_output=True, text=True, check=False)
+    if got.returncode:
+        pytest.skip(f"{REQUIREMENT} cannot be had: {got.stderr.strip().splitlines()[-1:]}")
+    (archive,) = folder.glob("*.whl")
+    with ZipFile(archive) as zipped:
+        zipped.extractall(folder / "site")
+    return folder / "site"
+
+
+@pytest.fixture
+def installed(wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.syspath_prepend(wheel)
+    monkeypatch.chdir(tmp_path)
+    return wheel
+
+
+def has_block(value: Any) -> bool:
+    if isinstance(value, dict):
+        return "vllm_model" in value or any(map(has_block, value.values()))
+    return isinstance(value, list) and any(map(has_block, value))
+
+
+def files_with_a_block(folder: Path) -> Iterator[str]:
+    for file in folder.rglob("*.y*ml"):
+        text = file.read_text()
+        if re.search(r"\bvllm_model['\"]?\s*:", text) and has_block(yaml.safe_load(text)):
+            yield file.relative_to(folder).as_posix()
+
+
+def absolute_path(file: Path) -> str:
+    """The file of its author's machine that a file names, if it does."""
+    paths = yaml.safe_load(file.read_text()).get("config_paths", [])
+    return next((path for path in paths if path.startswith("/")), "")
+
+
+def taken(name: str, case: Case, monkeypatch: pytest.MonkeyPatch) -> Config:
+    for variable, value in case.environment.items():
+        monkeypatch.setenv(variable, value)
+    return load([*case.onto, name], [*POLICY, *case.given])
+
+
+def test_the_table_has_every_file_with_a_block(wheel: Path) -> None:
+    assert sorted(files_with_a_block(wheel)) == sorted(CASES)
+    assert len(CASES) == 25
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.models])
+def test_a_file_is_served(name: str, installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = taken(name, CASES[name], monkeypatch)
+    assert tuple(config.models) == CASES[name].models
+    assert all(model.base_url and model.model for model in config.models.values())
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.faults])
+def test_a_file_is_refused_by_name(
+    name: str, installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError) as raised:
+        taken(name, CASES[name], monkeypatch)
+    absolute = absolute_path(installed / name)
+    assert raised.value.faults == [f.replace("ABSOLUTE", absolute) for f in CASES[name].faults]
+
+
+def test_the_seeds_chain_is_served_with_gyms_own_file(installed: Path) -> None:
+    environment = "resources_servers/example_multi_step/configs/example_multi_step.yaml"
+    config = load([], [f"+config_paths=[{environment},{SHIPPED}]", *POLICY])
+    assert [*config.models] == ["policy_model"]
+
+
+def test_what_the_users_value_would_be_is_said(installed: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(["benchmarks/nemotron_3_ultra/judge_remote_endpoints.yaml"], POLICY)
+    assert raised.value.faults == [
+        f"missing, give it with ++{block}.{key}=... @ {block}.{key}"
+        for block in (QWEN_BLOCK, GUARD_BLOCK)
+        for key in ("model", "base_url", "api_key")
+    ]
