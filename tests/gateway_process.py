@@ -40,7 +40,10 @@ def gateway(*arguments: str, folder: Path) -> Iterator[Gateway]:
         yield Gateway(_address(process, log), log, process)
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        try:
+            process.communicate(timeout=30)
+        finally:
+            process.kill()
 
 
 def _address(process: subprocess.Popen[str], log: Path) -> str:
