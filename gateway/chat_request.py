@@ -39,3 +39,8 @@ def verify_chat(body: Json) -> None:
     All other fields, and the values of these, are for the engine to judge.
     """
     verify(body, _FIELDS, required=("messages",))
+
+
+def verify_fields(fields: Json) -> None:
+    """The same for some fields of a body, of which none is required."""
+    verify(fields, _FIELDS)

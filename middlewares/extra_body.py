@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from gateway.chat_request import verify_chat
+from gateway.chat_request import verify_fields
 from gateway.chunks import metadata_object
 from gateway.codec import decode
 from gateway.core import Call, Handler, Json, Once, Reply
@@ -23,29 +23,32 @@ class ExtraBody:
     Put ``fields`` under the request, and ``metadata.extra_body`` between the two.
 
     So a field of the request wins over the same of ``metadata.extra_body``, which wins over
-    ``fields``. A null is not sent. What vLLM spells otherwise is respelled: the Responses
-    API's ``reasoning.effort`` as ``reasoning_effort``, and ``guided_json``, ``_regex``,
-    ``_choice`` and ``_grammar`` as ``structured_outputs``, since vLLM 0.32 ignores
-    them and answers unconstrained.
+    ``fields``. A null is not sent; in ``metadata.extra_body`` it takes one of ``fields`` away.
+
+    What vLLM spells otherwise is respelled first: the Responses API's ``reasoning.effort`` as
+    ``reasoning_effort``, and ``guided_json``, ``_regex``, ``_choice`` and ``_grammar`` as
+    ``structured_outputs``, since vLLM 0.32 ignores them and answers unconstrained.
     """
 
     fields: Mapping[str, Any] = field(factory=dict)
     _once: Once = field(factory=lambda: Once(logger), init=False)
 
     async def __call__(self, call: Call, handler: Handler) -> Reply:
-        body = {**self.fields, **metadata_object(call.body, "extra_body"), **call.body}
+        body: Json = {}
+        for layer in (self.fields, metadata_object(call.body, "extra_body"), call.body):
+            body |= self._respelt(layer, call.model)
         body = {k: v for k, v in body.items() if v is not None}
-        verify_chat(body)
-        body = self._structured(_with_effort(body), call.model)
+        verify_fields({k: v for k, v in body.items() if k not in call.body})
         return await handler(call.without(*call.body).replace(**body))
 
-    def _structured(self, body: Json, model: str) -> Json:
-        guided = {k: body[k] for k in GUIDED if k in body}
+    def _respelt(self, layer: Mapping[str, Any], model: str) -> Json:
+        layer = _with_effort(layer)
+        guided = {k: layer[k] for k in GUIDED if layer.get(k) is not None}
+        rest = {k: v for k, v in layer.items() if k not in GUIDED}
         if not guided:
-            return body
+            return rest
         self._once(model, "model %s: %s sent as structured_outputs", model, ", ".join(guided))
         outputs = {k.removeprefix("guided_"): _constraint(k, v) for k, v in guided.items()}
-        rest = {k: v for k, v in body.items() if k not in GUIDED}
         return {"structured_outputs": outputs, **rest}
 
 
@@ -59,11 +62,11 @@ def _constraint(name: str, value: Any) -> Any:
         raise BadRequest(f"{name} is not valid JSON", param=name) from None
 
 
-def _with_effort(body: Json) -> Json:
-    reasoning = body.get("reasoning")
+def _with_effort(layer: Mapping[str, Any]) -> Mapping[str, Any]:
+    reasoning = layer.get("reasoning")
     if not isinstance(reasoning, dict) or "effort" not in reasoning:
-        return body
-    rest = {k: v for k, v in reasoning.items() if k != "effort"}
-    body = {k: v for k, v in body.items() if k != "reasoning"}
-    effort = {} if reasoning["effort"] is None else {"reasoning_effort": reasoning["effort"]}
-    return {**effort, **body, **({"reasoning": rest} if rest else {})}
+        return layer
+    effort, left = reasoning["effort"], {k: v for k, v in reasoning.items() if k != "effort"}
+    rest = {k: v for k, v in layer.items() if k != "reasoning"}
+    respelt = {} if effort is None else {"reasoning_effort": effort}
+    return {**respelt, **rest, **({"reasoning": left} if left else {})}
