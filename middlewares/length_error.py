@@ -2,7 +2,6 @@
 
 import re
 import time
-from typing import Any
 
 from attrs import frozen
 
@@ -10,6 +9,8 @@ from gateway.core import Call, Chunk, Handler, Json, Reply
 from gateway.errors import BadRequest, UpstreamError
 
 STOP_REASON = "context_length_exceeded"
+MOST_CHOICES = 128
+"""OpenAI's limit of ``n``: the engine has not looked at it yet when it sees the overflow."""
 
 
 @frozen
@@ -18,9 +19,9 @@ class LengthError:
     Answer a context overflow with an empty reply instead of the engine's error.
 
     The reply has ``content: null``, ``finish_reason: length`` and
-    ``stop_reason: context_length_exceeded``, no token arrays, and the header
-    ``X-Gateway-Overflow: 1``. With ``propagate`` the client gets a 400 with code
-    ``context_length_exceeded`` instead, for agents that compact their history on it.
+    ``stop_reason: context_length_exceeded`` in each of the ``n`` choices, no token arrays, no
+    usage, and the header ``X-Gateway-Overflow: 1``. With ``propagate`` the client gets a 400
+    with code ``context_length_exceeded`` instead, for agents that compact their history on it.
     """
 
     propagate: bool = False
@@ -48,6 +49,7 @@ _LIMIT = re.compile(
 _REQUESTED = re.compile(
     r"(\d+) in the completion|is too large: (\d+)|requested (\d+) output tokens"
 )
+_PARAMS = (None, "max_tokens", "max_completion_tokens", "input_tokens", "input_text")
 _NOTHING_LEFT = re.compile(r"max_tokens must be at least 1, got -?\d+")
 
 
@@ -56,13 +58,13 @@ def is_overflow(error: UpstreamError, body: Json) -> bool:
     Whether the conversation is longer than the model's context.
 
     vLLM 0.32 says so in ``param``: ``input_tokens``, or ``input_text`` for a text that is too
-    long to be tokenized. Before that there is only the message. Up to 0.16 or so the tokens
-    asked for count as well, and where they alone exceed the context, that is the client's
-    mistake and no overflow. Up to 0.10 the room that is left may come out negative.
+    long to be tokenized. Older versions say it in the message only, or count the tokens asked
+    for as well; where those alone exceed the context, that is the client's mistake and no
+    overflow. Up to 0.10 the room that is left may come out negative.
     """
-    if error.status != 400:
+    if error.status != 400 or error.param not in _PARAMS:
         return False
-    if _NOTHING_LEFT.search(error.message):
+    if error.param is None and _NOTHING_LEFT.search(error.message):
         return body.get("max_tokens") is None and body.get("max_completion_tokens") is None
     limit = _LIMIT.search(error.message)
     if limit is None:
@@ -82,18 +84,21 @@ def _as_bad_request(error: UpstreamError) -> BadRequest:
 
 
 def _empty(call: Call) -> Chunk:
-    choice: dict[str, Any] = {
-        "index": 0,
-        "delta": {"role": "assistant", "content": None},
-        "logprobs": None,
-        "finish_reason": "length",
-        "stop_reason": STOP_REASON,
-    }
+    choices = [
+        {
+            "index": index,
+            "delta": {"role": "assistant", "content": None},
+            "logprobs": None,
+            "finish_reason": "length",
+            "stop_reason": STOP_REASON,
+        }
+        for index in range(max(1, min(call.body.get("n") or 1, MOST_CHOICES)))
+    ]
     return {
         "id": f"chatcmpl-{call.id}",
         "object": "chat.completion.chunk",
         "created": int(time.time()),
         "model": call.model,
-        "choices": [choice],
+        "choices": choices,
         "usage": None,
     }
