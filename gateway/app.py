@@ -46,7 +46,7 @@ def build(config: Config) -> web.Application:
     app[CATALOG] = catalog
     app[FOLLOWING] = []
     app.add_routes(Endpoints(catalog, identities, upstream).routes())
-    app.on_response_prepare.append(add_headers(identities))
+    app.on_response_prepare.append(add_headers(identities, catalog))
     app.cleanup_ctx.append(_running(upstream, catalog, launchers))
     return app
 

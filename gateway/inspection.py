@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from attrs import frozen
+from attrs import field, frozen
 
 from gateway.codec import decode
 from gateway.core import Json, Replica
@@ -16,6 +16,8 @@ class Card:
     status: int
     models: tuple[Json, ...] = ()
     version: str | None = None
+    headers: Mapping[str, str] = field(factory=dict)
+    """What every reply of the gateway says of it too: that it is simulated."""
 
     @property
     def names(self) -> list[str]:
@@ -32,13 +34,14 @@ async def inspect(upstream: Upstream, replica: Replica) -> Card:
 
     Any answer counts as a sign of life: NeMo RL's engines have no ``/v1/models``.
     """
-    status, raw = await upstream.get(f"{replica.url}/v1/models", replica.headers)
+    status, raw, passed = await upstream.get(f"{replica.url}/v1/models", replica.headers)
     listed = _object(raw).get("data") if status == 200 else None
-    _, version = await upstream.get(f"{replica.url}/version", replica.headers)
+    _, version, _ = await upstream.get(f"{replica.url}/version", replica.headers)
     return Card(
         status,
         tuple(m for m in listed if isinstance(m, dict)) if isinstance(listed, list) else (),
         v if isinstance(v := _object(version).get("version"), str) else None,
+        passed,
     )
 
 

@@ -13,7 +13,7 @@ from gateway.codec import encode
 from gateway.core import Session
 from gateway.dialects.envelope import openai_error
 from gateway.errors import BadRequest, GatewayError, NotFound, TooLarge
-from gateway.served import Served
+from gateway.served import Catalog, Served
 from gateway.sessions import Identities
 
 logger = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ def json_response(value: object, status: int = 200) -> web.Response:
 
 
 def add_headers(
-    identities: Identities,
+    identities: Identities, catalog: Catalog
 ) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
     """A signal that puts id, session, replica and cookie on every reply, errors too."""
 
@@ -111,6 +111,9 @@ def add_headers(
         if CALL_ID in request:
             response.headers["X-Request-Id"] = request[CALL_ID]
         seat = request.get(SEAT)
+        served = catalog.models.values() if seat is None else (seat.served,)
+        for card in (card for model in served for card in model.pool.cards.values()):
+            response.headers.update(card.headers)
         if seat is None:
             return
         response.headers.update(seat.headers)

@@ -99,11 +99,11 @@ class Upstream:
             raise read_error(status, await read(response), retry_after=_retry_after(response))
         return response
 
-    async def get(self, url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
-        """Status and body; raises UpstreamUnreachable."""
+    async def get(self, url: str, headers: Mapping[str, str]) -> tuple[int, bytes, dict[str, str]]:
+        """Status, body, and the headers that the client is to see; raises UpstreamUnreachable."""
         try:
             async with self._session.get(url, headers=headers, allow_redirects=False) as response:
-                return response.status, await response.read()
+                return response.status, await response.read(), passed_on(response)
         except _BROKEN as error:
             raise _unreachable(error) from error
 

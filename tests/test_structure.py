@@ -17,9 +17,11 @@ OURS = ("gateway", "middlewares", "launchers")
 TOP = {"setup.cfg", "pyproject.toml", "README.md", *OURS, "tests"}
 GROUPS = {"gateway.middlewares": "middlewares", "gateway.launchers": "launchers"}
 
-CONTRACT = ("core", "errors", "chunks", "codec", "sse", "plugins")
+CONTRACT = ("core", "errors", "chunks", "codec", "sse", "plugins", "shapes", "chat_request")
 PURE = frozenset(f"gateway.{name}" for name in CONTRACT)
-FOR_MIDDLEWARES = frozenset({"gateway.core", "gateway.errors", "gateway.chunks"})
+FOR_MIDDLEWARES = frozenset(
+    f"gateway.{name}" for name in ("core", "errors", "chunks", "codec", "chat_request")
+)
 FOR_LAUNCHERS = FOR_MIDDLEWARES | {"gateway.sse", "gateway.codec"}
 HEAVY = {"vllm", "ray", "huggingface_hub"}
 INPUT_OUTPUT = {"aiohttp", "socket", "ssl", "http", "urllib"}

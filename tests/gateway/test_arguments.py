@@ -1,0 +1,94 @@
+"""The command line."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.arguments import Arguments, parse
+from gateway.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_nothing_means_the_embedded_model() -> None:
+    arguments = parse([])
+    assert arguments.embedded
+    assert arguments.config().models.keys() == {"simulated"}
+
+
+def test_where_to_listen_does_not_describe_a_model() -> None:
+    arguments = parse(["--port", "0", "--host", "127.0.0.2", "--record", "calls"])
+    assert arguments.embedded
+    config = arguments.config()
+    assert (config.listen.host, config.listen.port, config.record) == ("127.0.0.2", 0, "calls")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["model.yaml"],
+        ["++policy_base_url=http://h/v1"],
+        ["--base-url", "http://h/v1"],
+        ["+config_paths=[a.yaml]"],
+    ],
+)
+def test_anything_that_describes_a_model_ends_the_simulation(argv: list[str]) -> None:
+    assert not parse(argv).embedded
+
+
+def test_values_in_env_yaml_end_the_simulation(tmp_path: Path) -> None:
+    (tmp_path / "env.yaml").write_text("policy_base_url: http://h/v1\n")
+    assert not parse([]).embedded
+    with pytest.raises(ConfigError, match="policy_base_url"):
+        parse([]).config()
+
+
+def test_flags_are_a_spelling_of_a_model() -> None:
+    argv = ["--base-url", "http://a:1/v1", "--base-url", "http://b:2/v1/", "--model", "m"]
+    model = (
+        parse([*argv, "--api-key", "5", "--training", "--reasoning-parser"])
+        .config()
+        .models["policy"]
+    )
+    assert model.base_url == ("http://a:1", "http://b:2")
+    assert (model.model, model.api_key) == ("m", "5")
+    assert model.return_token_id_information
+    assert model.uses_reasoning_parser
+
+
+@pytest.mark.parametrize("flag", [["--training"], ["--model", "m"], ["--api-key", "k"]])
+def test_flags_of_a_model_need_its_address(flag: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"^--base-url is missing: the other flags describe its"):
+        parse(flag)
+
+
+def test_flags_of_a_model_do_not_mix_with_files() -> None:
+    with pytest.raises(ConfigError, match="describe a model of their own; beside a configuration"):
+        parse(["a.yaml", "--base-url", "http://a:1"])
+
+
+def test_files_and_overrides_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "odd=name.yaml").touch()
+    argv = ["a.yaml", "++x.y=1", "z=2", "+w=3", "odd=name.yaml", "dir/with=sign/b.yaml"]
+    assert parse(argv) == Arguments(
+        "serve", ("a.yaml", "odd=name.yaml", "dir/with=sign/b.yaml"), ("++x.y=1", "z=2", "+w=3")
+    )
+
+
+def test_explain_takes_a_configuration_and_a_request() -> None:
+    assert parse(["explain", "a.yaml", "++b=1", "r.json"]) == Arguments(
+        "explain", ("a.yaml",), ("++b=1",), "r.json"
+    )
+    with pytest.raises(ConfigError, match="explain needs a configuration and a file"):
+        parse(["explain", "r.json"])
+
+
+def test_more_than_one_worker_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(["--workers", "2"])
+    assert caught.value.code == 2
+    assert "--workers: more than one worker is not supported yet" in capsys.readouterr().err
+    assert parse(["--workers", "1"]).embedded

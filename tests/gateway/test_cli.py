@@ -1,0 +1,210 @@
+"""The real command, in a process of its own."""
+
+import asyncio
+import json
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from gateway.core import Json
+from tests.fake_vllm import FakeVllm, Gate, Hang, Status, events
+from tests.gateway_process import Gateway, gateway
+from tests.serving import CHAT, HELLO
+
+
+async def run(*argv: str, cwd: Path) -> tuple[int, str, str]:
+    """Exit status, output and errors of a command that ends by itself."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway", *argv),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=cwd,
+    )
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+@asynccontextmanager
+async def running(*argv: str, folder: Path) -> AsyncIterator[Gateway]:
+    """The command, started and ended while this event loop, with its replicas, goes on."""
+    process = gateway(*argv, folder=folder)
+    served = await asyncio.to_thread(process.__enter__)
+    try:
+        yield served
+    finally:
+        await asyncio.to_thread(process.__exit__, None, None, None)
+
+
+async def until_refused(http: aiohttp.ClientSession, url: str) -> None:
+    """Return once nothing listens there any more."""
+    while True:
+        try:
+            async with http.get(url + "/health", headers={"Connection": "close"}):
+                pass
+        except aiohttp.ClientConnectorError:
+            return
+
+
+def config(folder: Path, **model: object) -> str:
+    file = folder / "config.yaml"
+    file.write_text(json.dumps({"models": {"policy": model}, "listen": {"port": 0}}))
+    return str(file)
+
+
+async def test_the_embedded_model_is_served_and_says_that_it_is_simulated(tmp_path: Path) -> None:
+    async with running("--port", "0", folder=tmp_path) as served:
+        async with aiohttp.ClientSession() as http:
+            async with http.post(served.url + CHAT, json=HELLO) as answer:
+                assert answer.headers["X-Gateway-Simulated"] == "1"
+                assert (await answer.json())["choices"][0]["message"]["content"]
+            async with http.get(served.url + "/v1/models") as answer:
+                assert answer.headers["X-Gateway-Simulated"] == "1"
+                assert [m["id"] for m in (await answer.json())["data"]] == ["simulated"]
+        assert served.process.poll() is None
+    assert served.process.returncode == 0
+
+
+async def test_what_is_served_is_printed_with_a_request_to_try(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway", "--port", "0"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        cwd=tmp_path,
+    )
+    assert process.stdout is not None
+    lines = [(await process.stdout.readline()).decode().rstrip() for _ in range(5)]
+    process.terminate()
+    assert await process.wait() == 0
+    url = lines[0].removeprefix("gateway ready on ")
+    assert url.startswith("http://127.0.0.1:")
+    assert lines[1:] == [
+        "model simulated: simulated on simulated-0",
+        "no model is configured: this is the simulated one, it only plays a model. Try",
+        f"  curl {url}/v1/chat/completions -H 'Content-Type: application/json' \\",
+        """    -d '{"messages": [{"role": "user", "content": "Hello!"}]}'""",
+    ]
+
+
+@pytest.mark.parametrize("body", [HELLO, {**HELLO, "stream": True}])
+async def test_a_client_that_leaves_ends_the_generation(
+    fake: FakeVllm, tmp_path: Path, body: Json
+) -> None:
+    fake.script(Hang(asyncio.Event()))
+    async with running("--base-url", fake.url, "--port", "0", folder=tmp_path) as served:
+        async with aiohttp.ClientSession() as http:
+            call = asyncio.create_task(http.post(served.url + CHAT, json=body))
+            await fake.received(1)
+            call.cancel()
+            await fake.client_left(1)
+
+
+async def test_a_client_that_leaves_in_mid_stream_ends_the_generation(
+    fake: FakeVllm, tmp_path: Path
+) -> None:
+    first = {
+        "object": "chat.completion.chunk",
+        "choices": [{"index": 0, "delta": {"content": "a"}}],
+    }
+    fake.script(events(first, Gate(asyncio.Event())))
+    async with running("--base-url", fake.url, "--port", "0", folder=tmp_path) as served:
+        async with aiohttp.ClientSession() as http:
+            async with http.post(served.url + CHAT, json={**HELLO, "stream": True}) as answer:
+                await answer.content.readline()
+                answer.close()
+                await fake.client_left(1)
+
+
+async def test_running_calls_finish_after_the_signal(fake: FakeVllm, tmp_path: Path) -> None:
+    go = asyncio.Event()
+    done = {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "a"}}]}
+    fake.script(events(done, Gate(go), done))
+    async with running("--base-url", fake.url, "--port", "0", folder=tmp_path) as served:
+        async with aiohttp.ClientSession() as http:
+            async with http.post(served.url + CHAT, json={**HELLO, "stream": True}) as answer:
+                await answer.content.readline()
+                served.process.terminate()
+                await until_refused(http, served.url)
+                go.set()
+                assert (await answer.content.read()).endswith(b"data: [DONE]\n\n")
+        assert await asyncio.to_thread(served.process.wait) == 0
+
+
+async def test_check_prints_configuration_and_pipeline_without_secrets(tmp_path: Path) -> None:
+    file = config(tmp_path, base_url="http://127.0.0.1:9/v1/", api_key="hush", model="m")
+    status, out, _ = await run("check", file, cwd=tmp_path)
+    assert status == 0
+    assert "base_url:\n    - http://127.0.0.1:9\n" in out
+    assert "pipeline of policy, outermost first\n  request_log()\n  length_error(" in out
+    assert "hush" not in out
+
+
+async def test_all_faults_are_printed_and_the_status_is_2(tmp_path: Path) -> None:
+    file = config(tmp_path, base_url="http://127.0.0.1:9", modle="m", uses_reasoning_parser="no")
+    for command in ((), ("check",)):
+        status, _, err = await run(*command, file, cwd=tmp_path)
+        assert status == 2
+        assert "unknown key 'modle', did you mean 'model'? @ models.policy" in err
+        assert "expected bool, got 'no' @ models.policy.uses_reasoning_parser" in err
+
+
+async def test_faults_of_plugins_are_faults_of_check(tmp_path: Path) -> None:
+    file = config(tmp_path, launcher="simulatet")
+    status, _, err = await run("check", file, cwd=tmp_path)
+    assert (status, err) == (2, "no launcher named 'simulatet', did you mean 'simulated'?\n")
+
+
+async def test_explain_shows_the_request_on_its_way(tmp_path: Path) -> None:
+    (tmp_path / "request.json").write_text(json.dumps(HELLO))
+    file = config(tmp_path, base_url="http://127.0.0.1:9", model="m")
+    status, out, _ = await run("explain", file, "request.json", cwd=tmp_path)
+    assert status == 0
+    assert '  model = "m"   <- models.policy.model' in out
+    status, _, err = await run("explain", file, "missing.json", cwd=tmp_path)
+    assert status == 2
+    assert err.startswith("cannot read the request: ")
+
+
+async def test_a_refused_request_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "request.json").write_text('{"messages": 5}')
+    file = config(tmp_path, base_url="http://127.0.0.1:9", model="m")
+    _, out, _ = await run("explain", file, "request.json", cwd=tmp_path)
+    assert out == "the request is refused (400): messages must be an array, not an integer\n"
+
+
+async def test_a_port_that_is_taken_is_a_failure_at_run_time(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        status, _, err = await run("--port", port, cwd=tmp_path)
+    assert status == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in err
+
+
+async def test_a_replica_with_several_models_ends_a_start_that_names_none(
+    fake: FakeVllm, tmp_path: Path
+) -> None:
+    fake.pages["/v1/models"] = Status(200, {"data": [{"id": "a"}, {"id": "b"}]})
+    status, _, err = await run("--base-url", fake.url, "--port", "0", cwd=tmp_path)
+    assert status == 2
+    assert "set the model, since the replica serves a, b @ policy.model" in err
+
+
+async def test_one_line_per_call_is_logged_without_contents(fake: FakeVllm, tmp_path: Path) -> None:
+    argv = ("--base-url", fake.url, "--api-key", "hush", "--port", "0")
+    async with running(*argv, folder=tmp_path) as served:
+        async with aiohttp.ClientSession() as http:
+            async with http.post(served.url + CHAT, json=HELLO, headers={"X-Request-Id": "r1"}):
+                pass
+    log = served.log.read_text()
+    [line] = [line for line in log.split("\n") if "id=r1" in line]
+    assert "model=policy" in line
+    assert "end=stop" in line
+    assert "Hello" not in log
+    assert "hush" not in log
