@@ -58,7 +58,8 @@ messages = st.lists(
     | values,
     max_size=3,
 )
-TRAINING = {
+PLAIN: Any = {}
+TRAINING: Any = {
     "return_token_id_information": True,
     "uses_reasoning_parser": True,
     "replace_developer_role_with_system": True,
@@ -76,7 +77,7 @@ async def gateways() -> AsyncIterator[list[Client]]:
                     models={"simulated": Model(**simulated, **fields)}, limits=Limits(body=10**6)
                 )
             )
-            for fields in ({}, TRAINING)
+            for fields in (PLAIN, TRAINING)
         ]
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from gateway.assignments import Assignments
 from gateway.config import Model
+from gateway.core import Middleware
 from gateway.errors import BadRequest, NotFound
 from gateway.pool import Pool
 from gateway.served import Catalog, Served, request_half
@@ -69,6 +70,6 @@ def test_the_path_fixes_the_model() -> None:
 
 
 async def test_the_request_half_sends_nothing() -> None:
-    pipeline = [DeveloperRole(), SamplingOverrides({"temperature": 1})]
+    pipeline: list[Middleware] = [DeveloperRole(), SamplingOverrides({"temperature": 1})]
     body = await request_half(pipeline, call({"role": "developer", "content": "D"}))
     assert body == {"messages": [{"role": "system", "content": "D"}], "temperature": 1}
