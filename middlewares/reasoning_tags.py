@@ -28,11 +28,13 @@ class ReasoningTags:
 
     History: the blocks in an assistant message go to the engine in ``field``, all of them,
     joined by a newline; with ``interleaved`` false they are dropped, with ``preserve`` they
-    stay in the content.
+    stay in the content. A part of the content that held nothing else is dropped.
 
     With thinking switched off, vLLM's deepseek_r1 parser calls a complete answer reasoning,
-    and misses its tool calls. Streamed it is right (0.32). So reasoning that no content
-    follows is content then; and where there are tools, the engine is asked to stream.
+    and misses its tool calls. Streamed it is right (0.32). So what the engine calls reasoning
+    is content then, if no content follows; where there are tools, the engine is asked to stream
+    (not with ``prompt_logprobs``, which it refuses to stream); and ``include_reasoning: false``
+    is not sent, since it would hide the answer.
     """
 
     start: str = "<think>"
@@ -45,12 +47,14 @@ class ReasoningTags:
     async def __call__(self, call: Call, handler: Handler) -> Reply:
         if not self.preserve:
             call = call.replace(messages=[self._sent(m) for m in call.body["messages"]])
-        off = thinking_is_off(call.body)
-        if off and call.body.get("tools") and not call.stream:
+        if not thinking_is_off(call.body):
+            reply = await handler(call)
+            return reply.through(partial(self._told_apart, self.opened_by_template))
+        call = call.without("include_reasoning")
+        if call.body.get("tools") and "prompt_logprobs" not in call.body:
             call = call.replace(stream=True)
-        opened = self.opened_by_template and not off
-        reply = (await handler(call)).through(partial(self._told_apart, opened))
-        return reply.through(_without_thinking) if off else reply
+        reply = (await handler(call)).through(_without_thinking)
+        return reply.through(partial(self._told_apart, False))
 
     def _sent(self, message: Json) -> Json:
         if message["role"] != "assistant":
@@ -67,11 +71,9 @@ class ReasoningTags:
     def _cut(self, content: Any) -> tuple[Any, list[str]]:
         """Content without its blocks, and the blocks; a block does not reach over two parts."""
         if isinstance(content, list):
-            cut = [self._cut(part.get("text")) for part in content]
-            parts = [
-                p if t is None else {**p, "text": t} for p, (t, _) in zip(content, cut, strict=True)
-            ]
-            return parts, [block for _, blocks in cut for block in blocks]
+            cut = [(part, *self._cut(part.get("text"))) for part in content]
+            parts = [{**p, "text": t} if blocks else p for p, t, blocks in cut if t or not blocks]
+            return parts or "", [block for _, _, blocks in cut for block in blocks]
         if not isinstance(content, str) or self.start not in content:
             return content, []
         pieces = list(Splitter(self.start, self.end).feed(content, last=True))
@@ -151,12 +153,17 @@ def _deltas(choice: Json, splitter: Splitter) -> Iterator[Json]:
 
 
 def _pieces(delta: Json, splitter: Splitter, over: bool) -> Iterator[Piece]:
-    told = delta.get("reasoning") or delta.get("reasoning_content")
+    told = _told(delta)
     if told:
         yield from splitter.feed("", last=True)
         splitter.inside = False
         yield "reasoning", told
     yield from splitter.feed(delta.get("content") or "", last=over)
+
+
+def _told(delta: Json) -> str:
+    """The reasoning that the engine itself told apart, under either of its names."""
+    return delta.get("reasoning_content") or delta.get("reasoning") or ""
 
 
 def _bare(chunk: Chunk, index: int, delta: Json) -> Chunk:
@@ -179,8 +186,8 @@ def _settle(choice: Json, held: dict[int, str], settled: set[int]) -> Json:
     index, delta = choice.get("index", 0), choice["delta"]
     if index in settled:
         return choice
-    reasoning = held.pop(index, "") + (delta.get("reasoning") or "")
-    delta = {k: v for k, v in delta.items() if k != "reasoning"}
+    reasoning = held.pop(index, "") + _told(delta)
+    delta = {k: v for k, v in delta.items() if k not in FIELDS["both"]}
     if delta.get("content") or delta.get("tool_calls"):
         settled.add(index)
         delta = {**({"reasoning": reasoning} if reasoning else {}), **delta}
