@@ -7,9 +7,9 @@ from attrs import field, frozen, has
 
 from gateway import plugins
 from gateway.config import Model
+from gateway.config.structure import structure_options
 from gateway.core import Middleware
 from gateway.errors import ConfigError
-from gateway.structure import structure_options
 
 
 @frozen

@@ -7,8 +7,8 @@ from attrs import frozen
 
 from gateway.core import Replica
 from launchers.external import once
-from launchers.simulated_engine import Engine, Pace
-from launchers.simulated_server import serve
+from launchers.simulation.engine import Engine, Pace
+from launchers.simulation.server import serve
 
 
 @frozen

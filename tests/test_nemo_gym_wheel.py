@@ -13,8 +13,8 @@ import yaml
 from attrs import field, frozen
 
 from gateway.config import Config, load
+from gateway.config.gym import SHIPPED
 from gateway.errors import ConfigError
-from gateway.gym import SHIPPED
 
 REQUIREMENT = "nemo-gym==0.7.0"
 POLICY = (

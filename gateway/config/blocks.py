@@ -1,0 +1,76 @@
+"""The models as they were configured, in either spelling, and what they must not say."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from attrs import frozen
+from omegaconf import DictConfig
+
+from gateway.config.resolve import peek, resolve
+from gateway.config.structure import below
+from gateway.config.units import Mismatch
+from gateway.core import Json
+
+SOURCES = ("base_url", "endpoint_file", "launcher")
+_BREAKING = ("model", "messages", "stream", "stream_options")
+_TRAINING = {"n": 1, "logprobs": True, "return_token_ids": True, "include_reasoning": True}
+"""What token ids need: one choice, and all that the engine knows about it."""
+
+
+@frozen
+class Block:
+    """One model: its keys and where they stand."""
+
+    name: str
+    path: str
+    options: Json
+    given: frozenset[str]
+    """The keys that are not null; also those whose value could not be had, which is a fault."""
+
+
+def read(name: str, parent: DictConfig, key: Any, path: str, faults: list[str]) -> Block | None:
+    """The block at a key of its parent, None if it is none at all."""
+    place = below(path, key)
+    found = resolve(parent, (key,), path, faults)
+    if key not in found:
+        return None
+    if not isinstance(found[key], dict):
+        faults.append(f"{Mismatch('mapping', found[key])} @ {place}")
+        return None
+    options, node = found[key], peek(parent, key)
+    given = (str(k) for k in node if k not in options or options[k] not in (None, []))
+    return Block(name, place, options, frozenset(given))
+
+
+def native(tree: DictConfig, faults: list[str]) -> list[Block]:
+    """The models below ``models``."""
+    models = peek(tree, "models")
+    if not isinstance(models, DictConfig):
+        if models is not None:
+            faults.append(f"{Mismatch('mapping', models)} @ models")
+        return []
+    blocks = [read(str(name), models, name, "models", faults) for name in models]
+    for block in (found := [block for block in blocks if block is not None]):
+        if len(block.given.intersection(SOURCES)) != 1:
+            faults.append(f"a model needs exactly one of {', '.join(SOURCES)} @ {block.path}")
+    return found
+
+
+def conflicts(block: Block) -> Iterator[str]:
+    """The faults of ``sampling_overrides`` that would break every call."""
+    overrides = block.options.get("sampling_overrides")
+    if not isinstance(overrides, dict):
+        return
+    path = below(block.path, "sampling_overrides")
+    for key in _BREAKING:
+        if key in overrides:
+            yield f"would break every call @ {below(path, key)}"
+    if block.options.get("return_token_id_information") is not True:
+        return
+    for key, needed in _TRAINING.items():
+        if key in overrides and not _same(overrides[key], needed):
+            yield f"token ids need {key}: {str(needed).lower()} @ {below(path, key)}"
+
+
+def _same(value: object, other: object) -> bool:
+    return type(value) is type(other) and value == other

@@ -1,0 +1,91 @@
+"""From files and overrides to the typed configuration."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from attrs import evolve, fields
+from omegaconf import DictConfig, OmegaConf
+
+from gateway.config import blocks, chain, gym
+from gateway.config.blocks import Block
+from gateway.config.chain import Chained, collecting
+from gateway.config.keys import Config, Listen, Model
+from gateway.config.resolve import resolve
+from gateway.config.structure import structure_options, unknown_key
+from gateway.errors import ConfigError
+
+_VARIABLES = ("policy_base_url", "policy_api_key", "policy_model_name")
+_VARIABLE = re.compile(r"\$\{([\w-]+)")
+_KEYS = [key.name for key in fields(Config)]
+
+
+def load(paths: Sequence[str], overrides: Sequence[str] = ()) -> Config:
+    """
+    The configuration of chained files and overrides, in either spelling.
+
+    See `chain.load` for their order. Raises ConfigError with all faults.
+    """
+    chained = chain.load(paths, overrides)
+    tree = chained.tree
+    faults: list[str] = []
+    native, foreign = blocks.native(tree, faults), gym.models(tree, faults)
+    found = [*native, *map(gym.without_own_keys, foreign)]
+    models = _models(found, faults)
+    options = resolve(tree, [key for key in _KEYS if key != "models"], "", faults)
+    options["listen"] = _listen(options.get("listen"), foreign, faults)
+    with collecting(faults):
+        config = structure_options(Config, {**options, "models": {}})
+    faults += [*_unknown(chained), *_unnamed(tree, found, options.get("default_model"))]
+    if faults:
+        raise ConfigError(list(dict.fromkeys(faults)))
+    return evolve(config, models=models)
+
+
+def _models(found: Sequence[Block], faults: list[str]) -> dict[str, Model]:
+    models = {}
+    for index, block in enumerate(found):
+        if any(other.name == block.name for other in found[:index]):
+            faults.append(f"{block.name!r} is configured twice @ {block.path}")
+        faults += blocks.conflicts(block)
+        with collecting(faults):
+            models[block.name] = structure_options(Model, block.options, block.path)
+    return models
+
+
+def _listen(given: Any, foreign: Sequence[Block], faults: list[str]) -> Any:
+    """What is given natively counts before what Gym's blocks say."""
+    if given is not None and not isinstance(given, dict):
+        return given
+    own = {key: value for key, value in (given or {}).items() if value is not None}
+    sound = []
+    for block in foreign:
+        with collecting(faults):
+            structure_options(Listen, gym.listen(block), block.path)
+            sound.append(block)
+    return {**gym.agreed(sound, own, faults), **own}
+
+
+def _unknown(chained: Chained) -> Iterator[str]:
+    """Top-level keys that nobody reads; beside Gym's blocks they may be anybody's."""
+    if gym.has_blocks(chained.tree):
+        return
+    named = _VARIABLE.findall(OmegaConf.to_yaml(chained.tree))
+    known = {*_KEYS, *_VARIABLES, *chained.variables, *named}
+    for key in chained.tree:
+        if key not in known:
+            yield unknown_key(key, _KEYS, "")
+
+
+def _unnamed(tree: DictConfig, found: Sequence[Block], default: Any) -> Iterator[str]:
+    """No model at all, or a default that is none."""
+    names = [block.name for block in found]
+    if isinstance(default, str) and default not in names:
+        yield f"{default!r} is not one of the models: {', '.join(names)} @ default_model"
+    if names or gym.has_models(tree):
+        return
+    unused = [key for key in _VARIABLES if key in tree]
+    if unused:
+        yield f"no model uses it, add {gym.SHIPPED} to the files @ {', '.join(unused)}"
+    else:
+        yield "no model is configured @ models"

@@ -1,0 +1,32 @@
+"""The configuration for reading."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from attrs import fields, has
+
+from gateway.config.keys import Config
+from gateway.config.units import without_user
+
+
+def show(config: Config) -> str:
+    """The configuration as YAML, with its secrets hidden, and without what is not set."""
+    return without_user(yaml.safe_dump(_shown(config), sort_keys=False, width=float("inf")))
+
+
+def _shown(value: Any) -> Any:
+    if has(type(value)):
+        pairs = ((key, getattr(value, key.name)) for key in fields(type(value)))
+        return {
+            key.name: _hidden(item) if key.metadata.get("secret") else _shown(item)
+            for key, item in pairs
+            if item is not None and item != () and item != {}
+        }
+    if isinstance(value, Mapping):
+        return {key: _shown(item) for key, item in value.items()}
+    return [_shown(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _hidden(value: Any) -> Any:
+    return dict.fromkeys(value, "***") if isinstance(value, Mapping) else "***"

@@ -1,0 +1,121 @@
+"""The models as they were configured, and what they must not say."""
+
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from gateway.config.blocks import Block, conflicts, native, read
+from gateway.core import Json
+
+
+def found(tree: Json) -> tuple[list[Block], list[str]]:
+    faults: list[str] = []
+    return native(OmegaConf.create(tree), faults), faults
+
+
+def block(**options: Any) -> Block:
+    return Block("policy", "models.policy", options, frozenset(options))
+
+
+def test_a_block_knows_what_it_was_given() -> None:
+    faults: list[str] = []
+    tree = OmegaConf.create({"m": {"a": 1, "b": None, "c": "${nowhere}", "d": []}})
+    assert read("policy", tree, "m", "x", faults) == Block(
+        "policy", "x.m", {"a": 1, "b": None, "d": []}, frozenset({"a", "c"})
+    )
+    assert faults == ["missing, give it with ++nowhere=... @ x.m.c"]
+
+
+@pytest.mark.parametrize(
+    ("tree", "fault"),
+    [
+        ({"m": 7}, "expected mapping, got 7 @ x.m"),
+        ({"m": None}, "expected mapping, got None @ x.m"),
+        ({"m": "???"}, "missing, give it with ++m=... @ x.m"),
+    ],
+)
+def test_what_is_no_block_is_a_fault(tree: Json, fault: str) -> None:
+    faults: list[str] = []
+    assert read("policy", OmegaConf.create(tree), "m", "x", faults) is None
+    assert faults == [fault]
+
+
+def test_native_models_have_their_names() -> None:
+    blocks, faults = found({"models": {"a": {"base_url": "x"}, "b": {"launcher": "y"}}})
+    assert [(b.name, b.path, b.options) for b in blocks] == [
+        ("a", "models.a", {"base_url": "x"}),
+        ("b", "models.b", {"launcher": "y"}),
+    ]
+    assert faults == []
+
+
+@pytest.mark.parametrize("tree", [{}, {"models": None}, {"models": {}}])
+def test_there_may_be_none(tree: Json) -> None:
+    assert found(tree) == ([], [])
+
+
+def test_models_are_a_mapping() -> None:
+    assert found({"models": 7}) == ([], ["expected mapping, got 7 @ models"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"base_url": []},
+        {"base_url": None, "launcher": None},
+        {"base_url": "x", "launcher": "y"},
+        {"base_url": "x", "endpoint_file": "y"},
+    ],
+)
+def test_a_model_has_exactly_one_source_of_replicas(options: Json) -> None:
+    fault = "a model needs exactly one of base_url, endpoint_file, launcher @ models.p"
+    assert found({"models": {"p": options}})[1] == [fault]
+
+
+def test_a_source_that_is_missing_is_one_fault_only() -> None:
+    faults = found({"models": {"p": {"base_url": "${policy_base_url}"}}})[1]
+    assert faults == ["missing, give it with ++policy_base_url=... @ models.p.base_url"]
+
+
+@pytest.mark.parametrize("key", ["model", "messages", "stream", "stream_options"])
+def test_some_overrides_would_break_every_call(key: str) -> None:
+    fault = f"would break every call @ models.policy.sampling_overrides.{key}"
+    assert [*conflicts(block(sampling_overrides={key: None}))] == [fault]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fault"),
+    [
+        ({"n": 2}, "token ids need n: 1 @ models.policy.sampling_overrides.n"),
+        ({"n": True}, "token ids need n: 1 @ models.policy.sampling_overrides.n"),
+        (
+            {"logprobs": 1},
+            "token ids need logprobs: true @ models.policy.sampling_overrides.logprobs",
+        ),
+        (
+            {"return_token_ids": False},
+            "token ids need return_token_ids: true @ "
+            "models.policy.sampling_overrides.return_token_ids",
+        ),
+        (
+            {"include_reasoning": False},
+            "token ids need include_reasoning: true @ "
+            "models.policy.sampling_overrides.include_reasoning",
+        ),
+    ],
+)
+def test_some_overrides_would_lose_the_token_ids(overrides: Json, fault: str) -> None:
+    on = block(sampling_overrides=overrides, return_token_id_information=True)
+    off = block(sampling_overrides=overrides, return_token_id_information=False)
+    assert [*conflicts(on)] == [fault]
+    assert [*conflicts(off)] == []
+
+
+@pytest.mark.parametrize(
+    "overrides", [None, {}, {"n": 1, "logprobs": True, "temperature": 1.0, "max_tokens": None}, 7]
+)
+def test_other_overrides_are_fine(overrides: object) -> None:
+    given = block(sampling_overrides=overrides, return_token_id_information=True)
+    assert [*conflicts(given)] == []
