@@ -44,6 +44,7 @@ class EventStream:
         """Send the status and the headers."""
         await self._response.prepare(self._request)
         self._writer = asyncio.create_task(self._write())
+        self._writer.add_done_callback(_seen)
 
     async def send(self, data: bytes) -> None:
         """Hand over; waits while too much is waiting. Raises if the client is gone."""
@@ -89,3 +90,9 @@ class EventStream:
         data, self._waiting, self._size = b"".join(self._waiting), [], 0
         self._room.set()
         return data
+
+
+def _seen(writer: asyncio.Task[None]) -> None:
+    """Nobody may be left to hear that the client is gone, and asyncio would complain of that."""
+    if not writer.cancelled():
+        writer.exception()
