@@ -13,6 +13,7 @@ from gateway.errors import BadRequest, UpstreamError
 logger = logging.getLogger(__name__)
 
 BUNDLE = ("prompt_token_ids", "generation_token_ids", "generation_log_probs")
+ARRAYS = (*BUNDLE, "routed_experts")
 
 
 @frozen
@@ -26,10 +27,12 @@ class TokenIds:
     are any, ``routed_experts`` on the delta that carries the finish reason, whole. What the
     client asked for itself stays in the reply too. An engine that gives no ids (vLLM before
     0.10.2) is asked for tokens spelt as ids, and for the prompt's at ``/tokenize``; that is
-    found out with the first call, which is then made again, and remembered per replica. An
-    engine that puts the arrays on the message itself (NeMo RL's) is taken at its word.
+    found out with the first call, which is then made again, and remembered per replica until
+    it does give ids. An engine that puts the arrays on the message itself (NeMo RL's) is taken
+    at its word, and its arrays are moved to the same delta.
 
-    Missing arrays, and unequal ones, are a 502. ``n`` above 1 is refused.
+    Missing arrays, and unequal ones, are a 502, and so is a ``/tokenize`` that fails. A message
+    of the history has all three arrays or none. ``n`` above 1 is refused.
     """
 
     _spelt: set[str | None] = field(factory=set, init=False)
@@ -39,15 +42,24 @@ class TokenIds:
     async def __call__(self, call: Call, handler: Handler) -> Reply:
         _refuse(call.body)
         self._warn_of_defaults(call)
-        spelt = call.replica in self._spelt
-        reply, first = await _begin(handler, _asking(call, spelt))
-        if not spelt and first is not None and not _has_ids(first):
+        asked = call.replica in self._spelt
+        reply, first = await _begin(handler, _asking(call, spelt=asked))
+        if not asked and _lacks_ids(first):
             await reply.aclose()
-            self._spelt.add(reply.replica)
-            spelt = True
-            self._once(f"spelt {reply.replica}", "replica %s gives no token ids", reply.replica)
-            reply, first = await _begin(handler, _asking(call, spelt))
+            self._remember(reply.replica)
+            reply, first = await _begin(handler, _asking(call, spelt=True))
+        spelt = _lacks_ids(first)
+        if not spelt:
+            self._spelt.discard(reply.replica)
         return reply.through(_Capture(call, reply.replica, spelt, first).transform)
+
+    def _remember(self, replica: str | None) -> None:
+        self._spelt.add(replica)
+        self._once(
+            f"spelt {replica}",
+            "replica %s gives no token ids; they are read off its tokens and from /tokenize",
+            replica,
+        )
 
     def _warn_of_defaults(self, call: Call) -> None:
         silent = [k for k in ("temperature", "top_p") if k not in call.body]
@@ -65,9 +77,10 @@ def _refuse(body: Json) -> None:
     if body.get("n", 1) > 1:
         raise BadRequest("n must be 1 while token ids are collected", param="n")
     for i, message in enumerate(body["messages"]):
-        there = [key for key in BUNDLE if message.get(key) is not None]
-        if there and len(there) < len(BUNDLE):
-            path = f"messages[{i}].{next(k for k in BUNDLE if k not in there)}"
+        there = [key for key in ARRAYS if message.get(key) is not None]
+        missing = [key for key in BUNDLE if key not in there]
+        if there and missing:
+            path = f"messages[{i}].{missing[0]}"
             raise BadRequest(f"{path} is required beside {there[0]}", param=path)
 
 
@@ -93,9 +106,10 @@ async def _begin(handler: Handler, call: Call) -> tuple[Reply, Chunk | None]:
         raise
 
 
-def _has_ids(first: Chunk) -> bool:
-    on_message = any(choice["delta"].get(BUNDLE[1]) is not None for choice in first["choices"])
-    return on_message or prompt_token_ids(first) is not None
+def _lacks_ids(first: Chunk | None) -> bool:
+    if first is None or prompt_token_ids(first) is not None:
+        return False
+    return all(choice["delta"].get(BUNDLE[1]) is None for choice in first["choices"])
 
 
 @define
@@ -109,6 +123,8 @@ class _Capture:
     prompt: list[int] | None = None
     ids: list[int] | None = None
     entries: list[Json] | None = None
+    given: Json = field(factory=dict)
+    """What the engine itself put on the message."""
     done: bool = False
 
     async def transform(self, chunks: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
@@ -133,11 +149,17 @@ class _Capture:
     async def _choice(self, choice: Json) -> Json:
         self.ids = _joined(self.ids, token_ids(choice))
         self.entries = _joined(self.entries, token_entries(choice))
-        delta = choice["delta"]
+        choice = {**choice, "delta": self._taken(choice["delta"])}
         if choice.get("finish_reason") and not self.done:
             self.done = True
-            delta = {**delta, **await self._bundle(choice)}
-        return self._as_asked({**choice, "delta": delta})
+            choice["delta"] |= await self._bundle(choice.get("routed_experts"))
+            if "routed_experts" in choice:
+                choice["routed_experts"] = None
+        return self._as_asked(choice)
+
+    def _taken(self, delta: Json) -> Json:
+        self.given |= {k: delta[k] for k in ARRAYS if delta.get(k) is not None}
+        return {k: v for k, v in delta.items() if k not in ARRAYS}
 
     def _as_asked(self, choice: Json) -> Json:
         body = self.call.body
@@ -150,36 +172,36 @@ class _Capture:
             choice["delta"] = {k: v for k, v in choice["delta"].items() if k not in hidden}
         return choice
 
-    async def _bundle(self, choice: Json) -> Json:
-        given = {k: choice["delta"][k] for k in BUNDLE if choice["delta"].get(k) is not None}
-        if given:
-            self._compare(given)
-            return _checked(given)
+    async def _bundle(self, experts: Any) -> Json:
+        bundle = self.given if any(k in self.given for k in BUNDLE) else await self._gathered()
+        for key, inline in zip(BUNDLE, (self.prompt, self.ids), strict=False):
+            if inline is not None and key in bundle and bundle[key] != inline:
+                raise UpstreamError(f"the replica gives two different {key}")
+        return _checked(bundle if experts is None else {"routed_experts": experts, **bundle})
+
+    async def _gathered(self) -> Json:
         if self.spelt:
             self.ids = [_spelt_id(entry) for entry in self.entries or []]
-            answer = await self.call.ask("/tokenize", tokenize_body(self.call.body), self.replica)
-            self.prompt = answer.get("tokens")
+            self.prompt = await self._tokenized()
         log_probs = [entry.get("logprob") for entry in self.entries or []]
-        experts = choice.get("routed_experts")
-        return _checked(
-            {
-                "prompt_token_ids": self.prompt,
-                "generation_token_ids": self.ids,
-                "generation_log_probs": log_probs,
-                **({"routed_experts": experts} if experts is not None else {}),
-            }
-        )
+        return dict(zip(BUNDLE, (self.prompt, self.ids, log_probs), strict=True)) | self.given
 
-    def _compare(self, given: Json) -> None:
-        for key, inline in zip(BUNDLE, (self.prompt, self.ids), strict=False):
-            if inline is not None and given.get(key) != inline:
-                raise UpstreamError(f"the replica gives two different {key}")
+    async def _tokenized(self) -> Any:
+        try:
+            body = tokenize_body(self.call.body)
+            return (await self.call.ask("/tokenize", body, self.replica)).get("tokens")
+        except UpstreamError as error:
+            raise UpstreamError(
+                f"the replica's /tokenize failed with {error.status}: {error.message}"
+            ) from error
 
 
 def _joined(sofar: list[Any] | None, more: list[Any] | None) -> list[Any] | None:
     if more is None:
         return sofar
-    return [*more] if sofar is None else sofar.__iadd__(more)
+    joined = [] if sofar is None else sofar
+    joined += more
+    return joined
 
 
 def _spelt_id(entry: Json) -> int:
