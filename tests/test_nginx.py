@@ -41,6 +41,7 @@ http {{
     location / {{
       proxy_pass http://gateways;
       proxy_http_version 1.1;
+      proxy_request_buffering off;
       proxy_set_header Connection "";
       proxy_read_timeout 1h;
     }}
