@@ -1,0 +1,105 @@
+"""What the pipeline may rely on in a Chat Completions request."""
+
+from typing import Any
+
+import pytest
+
+from gateway.chat_request import verify_chat, verify_fields
+from gateway.core import Json
+from gateway.errors import BadRequest
+from tests import recorded
+from tests.calls import USER
+
+
+def fault(**body: Any) -> str:
+    with pytest.raises(BadRequest) as caught:
+        verify_chat({"messages": [USER], **body})
+    assert caught.value.message.startswith(str(caught.value.param))
+    return caught.value.message
+
+
+@pytest.mark.parametrize("name", recorded.chats())
+def test_every_request_that_vllm_answered_passes(name: str) -> None:
+    verify_chat(recorded.request(name))
+
+
+@pytest.mark.parametrize("body", [{}, {"messages": None}])
+def test_messages_are_required(body: Json) -> None:
+    with pytest.raises(BadRequest, match="messages is required"):
+        verify_chat(body)
+
+
+def test_no_messages_are_left_to_the_engine() -> None:
+    verify_chat({"messages": []})
+
+
+@pytest.mark.parametrize(
+    ("messages", "message"),
+    [
+        ("Hello", "messages must be an array, not a string"),
+        ([None], "messages[0] must be an object, not null"),
+        (["Hello"], "messages[0] must be an object, not a string"),
+        ([{}], "messages[0].role is required"),
+        ([USER, {"role": 5}], "messages[1].role must be a string, not an integer"),
+        (
+            [{"role": "user", "content": 5}],
+            "messages[0].content must be an array or a string, not an integer",
+        ),
+        (
+            [{"role": "user", "content": [5]}],
+            "messages[0].content[0] must be an object, not an integer",
+        ),
+        (
+            [{"role": "user", "content": [{"type": "text", "text": {}}]}],
+            "messages[0].content[0].text must be a string, not an object",
+        ),
+        (
+            [{"role": "assistant", "reasoning": ["R"]}],
+            "messages[0].reasoning must be a string, not an array",
+        ),
+    ],
+)
+def test_a_wrong_type_in_a_message_is_named(messages: Any, message: str) -> None:
+    assert fault(messages=messages) == message
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("model", 5, "model must be a string, not an integer"),
+        ("stream", "false", "stream must be a boolean, not a string"),
+        ("stream", 1, "stream must be a boolean, not an integer"),
+        ("stream_options", [], "stream_options must be an object, not an array"),
+        (
+            "stream_options",
+            {"include_usage": 1},
+            "stream_options.include_usage must be a boolean, not an integer",
+        ),
+        ("n", 1.5, "n must be an integer, not a number"),
+        ("n", True, "n must be an integer, not a boolean"),
+        ("logprobs", 5, "logprobs must be a boolean, not an integer"),
+        ("tools", {}, "tools must be an array, not an object"),
+        ("tools", ["f"], "tools[0] must be an object, not a string"),
+        ("tool_choice", 5, "tool_choice must be a string or an object, not an integer"),
+        ("metadata", "{}", "metadata must be an object, not a string"),
+        ("chat_template_kwargs", "{}", "chat_template_kwargs must be an object, not a string"),
+        ("reasoning_effort", 5, "reasoning_effort must be a string, not an integer"),
+        ("reasoning", "low", "reasoning must be an object, not a string"),
+        ("reasoning", {"effort": 5}, "reasoning.effort must be a string, not an integer"),
+        ("return_token_ids", "yes", "return_token_ids must be a boolean, not a string"),
+        ("prompt_cache_key", 5, "prompt_cache_key must be a string, not an integer"),
+    ],
+)
+def test_a_wrong_type_is_named(field: str, value: Any, message: str) -> None:
+    """103."""
+    assert fault(**{field: value}) == message
+
+
+def test_other_fields_and_other_values_are_for_the_engine_to_judge() -> None:
+    verify_chat({"messages": [USER], "temperature": "hot", "made_up": 5, "n": -1})
+
+
+def test_of_some_fields_none_is_required() -> None:
+    verify_fields({"top_k": 5})
+    with pytest.raises(BadRequest, match="n must be an integer, not a string"):
+        verify_fields({"n": "two"})
