@@ -124,12 +124,15 @@ async def test_a_client_that_leaves_after_the_finish_reason_left_after_the_end(
 async def test_a_client_that_leaves_before_the_reply_is_one_line(
     log: pytest.LogCaptureFixture,
 ) -> None:
+    started = asyncio.Event()
+
     async def waiting(_: Call) -> Reply:
+        started.set()
         await asyncio.Event().wait()
         raise AssertionError
 
     task = asyncio.ensure_future(RequestLog()(call(), waiting))
-    await asyncio.sleep(0)
+    await started.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -1,5 +1,6 @@
 """Token ids and log probabilities for training; numbers are those of the behaviour checklist."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -13,9 +14,9 @@ from gateway.errors import BadRequest, GatewayError, UpstreamError
 from middlewares.token_ids import TokenIds
 from tests import plausible, recorded
 from tests.calls import USER, Replica, call, chunk, collect, message, sent
-from tests.fake_vllm import CHAT, Complete, FakeVllm, Recorded, Status, events
+from tests.fake_vllm import CHAT, Complete, FakeVllm, Gate, Hang, Recorded, Status, events
 from tests.plausible import END, TEXT, tokens
-from tests.serving import HELLO, serving
+from tests.serving import HELLO, model, serving
 
 BUNDLE = {
     "prompt_token_ids": [1, 2],
@@ -530,3 +531,35 @@ async def test_nobody_to_ask_is_an_error_of_the_gateway() -> None:
             call(),
             {**whole(token_ids=None, logprobs=entries("token_id:3")), "prompt_token_ids": None},
         )
+
+
+async def test_a_client_that_hangs_up_in_mid_stream_ends_the_generation(fake: FakeVllm) -> None:
+    first, second, *_ = recorded.chunks("chat-logprobs-token-ids-stream")
+    fake.script(events(first, second, Gate(asyncio.Event())))
+    options = {"return_token_id_information": True, "uses_reasoning_parser": True}
+    async with serving(fake, models={"policy": model(fake, **options)}) as client:
+        body = {**HELLO, "stream": True}
+        async with client.http.post(client.url + CHAT, json=body) as response:
+            await response.content.readline()
+            response.close()
+            await fake.client_left()
+
+
+async def test_a_client_that_hangs_up_while_tokens_are_counted_ends_that_too() -> None:
+    async with FakeVllm(inline_ids=False) as fake:
+        fake.script(Hang(), path="/tokenize")
+        async with serving(fake, return_token_id_information=True) as client:
+            waiting = asyncio.create_task(client.post())
+            await fake.received(3)
+            waiting.cancel()
+            await fake.client_left(3)
+    assert [request.path for request in fake.requests] == [CHAT, CHAT, "/tokenize"]
+
+
+async def test_a_stream_that_is_asked_for_again_is_ended_on_the_replica() -> None:
+    async with FakeVllm(inline_ids=False) as fake:
+        fake.script(events(chunk({"role": "assistant"}), Gate(asyncio.Event())))
+        async with serving(fake, return_token_id_information=True) as client:
+            answer = await client.post({**HELLO, "stream": True})
+            await fake.client_left(1)
+    assert said(answer)["generation_token_ids"] == IDS
