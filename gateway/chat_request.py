@@ -1,6 +1,8 @@
-"""What the pipeline may rely on in a Chat Completions request."""
+"""A Chat Completions request: what may be relied on in it, and what it means."""
 
+from gateway.codec import decode
 from gateway.core import Json
+from gateway.errors import BadRequest
 from gateway.shapes import a, an_object, each, verify
 
 _MESSAGE = an_object(
@@ -44,3 +46,72 @@ def verify_chat(body: Json) -> None:
 def verify_fields(fields: Json) -> None:
     """The same for some fields of a body, of which none is required."""
     verify(fields, _FIELDS)
+
+
+TOKENIZE_FIELDS = (
+    "model",
+    "messages",
+    "tools",
+    "add_generation_prompt",
+    "continue_final_message",
+    "add_special_tokens",
+    "chat_template",
+    "chat_template_kwargs",
+    "mm_processor_kwargs",
+    "required_prefix_token_ids",
+)
+
+
+def tokenize_body(chat: Json) -> Json:
+    """
+    The ``/tokenize`` question that has the prompt ids of this chat request for an answer.
+
+    vLLM's chat route turns ``reasoning_effort`` into template arguments (0.32: ``none`` sets
+    ``enable_thinking`` false, any other value true) and takes ``reasoning_content`` for
+    ``reasoning``; its tokenizer route does neither, so it is done here.
+    """
+    body = {k: chat[k] for k in TOKENIZE_FIELDS if k in chat}
+    body["messages"] = [_with_reasoning(message) for message in body["messages"]]
+    if arguments := template_arguments(chat):
+        body["chat_template_kwargs"] = arguments
+    return body
+
+
+def _with_reasoning(message: Json) -> Json:
+    told = message.get("reasoning_content")
+    known = told is None or message.get("reasoning") is not None
+    return message if known else {**message, "reasoning": told}
+
+
+def template_arguments(chat: Json) -> Json:
+    """The ``chat_template_kwargs`` of a chat request, with those that its effort implies."""
+    effort = chat.get("reasoning_effort")
+    implied: Json = (
+        {} if effort is None else {"reasoning_effort": effort, "enable_thinking": effort != "none"}
+    )
+    return {**implied, **(chat.get("chat_template_kwargs") or {})}
+
+
+def thinking_is_off(chat: Json) -> bool:
+    """Whether this chat request tells a Qwen-like template not to think."""
+    return template_arguments(chat).get("enable_thinking") is False
+
+
+def metadata_object(chat: Json, key: str) -> Json:
+    """
+    The object under ``metadata.key`` of a chat request, empty if there is none.
+
+    OpenAI's API allows only strings there, so it may be written as JSON text. Raises
+    BadRequest for anything else.
+    """
+    value, path = (chat.get("metadata") or {}).get(key), f"metadata.{key}"
+    if isinstance(value, str):
+        try:
+            value = decode(value)
+        except ValueError:
+            raise BadRequest(f"{path} is not valid JSON", param=path) from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise BadRequest(f"{path} must be an object, or one written as JSON", param=path)
+    return value

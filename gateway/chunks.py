@@ -10,14 +10,14 @@ saw it whole or split. Shapes are those of vLLM 0.32: ``prompt_token_ids`` at th
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from gateway.codec import decode
 from gateway.core import Chunk, Json
-from gateway.errors import BadRequest
 
 Rule = Callable[[list[Any]], Any]
 Cut = Callable[[str], Iterable[str]]
 
-TEXTS = ("reasoning", "reasoning_content", "content", "refusal")
+REASONING = ("reasoning", "reasoning_content")
+"""The names that vLLM has had for it; up to 0.10 it was the second."""
+TEXTS = (*REASONING, "content", "refusal")
 
 
 def as_chunk(reply: Json) -> Chunk:
@@ -182,6 +182,17 @@ def _deltas(message: Json, cut: Cut) -> Iterator[Json]:
             yield {"tool_calls": [{"index": call["index"], "function": {"arguments": piece}}]}
 
 
+def bare(chunk: Chunk, index: int, delta: Json) -> Chunk:
+    """A chunk of the same reply with nothing but this delta."""
+    kept: Json = {k: chunk[k] for k in ("id", "object", "created", "model") if k in chunk}
+    return {**kept, "choices": [{"index": index, "delta": delta, "finish_reason": None}]}
+
+
+def reasoning(delta: Json) -> str:
+    """The reasoning that the engine itself told apart, under either of its names."""
+    return delta.get("reasoning_content") or delta.get("reasoning") or ""
+
+
 def token_ids(choice: Json) -> list[int] | None:
     """The ids of the generated tokens of a chunk's choice; None where the engine sent none."""
     ids: list[int] | None = choice.get("token_ids")
@@ -211,58 +222,3 @@ def usage_tokens(usage: Json | None) -> tuple[int | None, int | None, int | None
     usage = usage or {}
     details = usage.get("prompt_tokens_details") or {}
     return usage.get("prompt_tokens"), usage.get("completion_tokens"), details.get("cached_tokens")
-
-
-TOKENIZE_FIELDS = (
-    "model",
-    "messages",
-    "tools",
-    "add_generation_prompt",
-    "continue_final_message",
-    "add_special_tokens",
-    "chat_template",
-    "chat_template_kwargs",
-    "mm_processor_kwargs",
-    "required_prefix_token_ids",
-)
-
-
-def tokenize_body(chat: Json) -> Json:
-    """
-    The ``/tokenize`` question that has the prompt ids of this chat request for an answer.
-
-    vLLM's chat route turns ``reasoning_effort`` into template arguments (0.32: ``none`` sets
-    ``enable_thinking`` false, any other value true), its tokenizer route does not; so it is
-    done here.
-    """
-    body = {k: chat[k] for k in TOKENIZE_FIELDS if k in chat}
-    effort = chat.get("reasoning_effort")
-    if effort is not None:
-        implied = {"reasoning_effort": effort, "enable_thinking": effort != "none"}
-        body["chat_template_kwargs"] = {**implied, **(body.get("chat_template_kwargs") or {})}
-    return body
-
-
-def thinking_is_off(chat: Json) -> bool:
-    """Whether this chat request tells a Qwen-like template not to think."""
-    return (tokenize_body(chat).get("chat_template_kwargs") or {}).get("enable_thinking") is False
-
-
-def metadata_object(chat: Json, key: str) -> Json:
-    """
-    The object under ``metadata.key`` of a chat request, empty if there is none.
-
-    OpenAI's API allows only strings there, so it may be written as JSON text. Raises
-    BadRequest for anything else.
-    """
-    value, path = (chat.get("metadata") or {}).get(key), f"metadata.{key}"
-    if isinstance(value, str):
-        try:
-            value = decode(value)
-        except ValueError:
-            raise BadRequest(f"{path} is not valid JSON", param=path) from None
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise BadRequest(f"{path} must be an object, or one written as JSON", param=path)
-    return value

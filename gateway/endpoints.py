@@ -9,7 +9,7 @@ from aiohttp import http_exceptions, web
 from attrs import frozen
 
 from gateway import sse
-from gateway.chunks import TOKENIZE_FIELDS, tokenize_body
+from gateway.chat_request import TOKENIZE_FIELDS, tokenize_body
 from gateway.codec import decode_request
 from gateway.core import Call, Json, Replica, Reply
 from gateway.dialects import Encoder

@@ -33,8 +33,9 @@ def entries(model: Model, record: str | None = None) -> list[Entry]:
     - ``developer_role``, ``chat_template``, ``extra_body`` from the narrow to the wide.
       ``extra_body`` is weaker than all that is set before it;
     - ``sampling_overrides`` after them, so that they win;
-    - ``reasoning_tags`` and ``token_ids`` on the body that is really sent. Token ids are the
-      inner one, so that nothing has touched the reply before they are gathered.
+    - ``reasoning_tags`` and ``token_ids`` on the body that is really sent, and
+      ``misplaced_reasoning`` before tags are looked for in its replies. Token ids are innermost,
+      so that nothing has touched the reply before they are gathered.
     """
     if model.middlewares is not None:
         return [_listed(item) for item in model.middlewares]
@@ -74,17 +75,18 @@ def _asked_for(model: Model) -> Iterator[Entry]:
         yield Entry(
             "sampling_overrides", {"fields": model.sampling_overrides}, ("sampling_overrides",)
         )
-    yield _reasoning(model)
+    yield from _reasoning(model)
     if model.return_token_id_information:
         yield Entry("token_ids", {}, ("return_token_id_information",))
     else:
         yield Entry("strip_token_ids", {}, ("return_token_id_information",))
 
 
-def _reasoning(model: Model) -> Entry:
+def _reasoning(model: Model) -> Iterator[Entry]:
     if not model.uses_reasoning_parser:
-        return Entry("reasoning_notice", {}, ("uses_reasoning_parser",))
-    return Entry(
+        yield Entry("reasoning_notice", {}, ("uses_reasoning_parser",))
+        return
+    yield Entry(
         "reasoning_tags",
         {
             "interleaved": model.uses_interleaved_reasoning,
@@ -98,6 +100,7 @@ def _reasoning(model: Model) -> Entry:
             "reasoning_field",
         ),
     )
+    yield Entry("misplaced_reasoning", {}, ("uses_reasoning_parser",))
 
 
 def _listed(item: str | Mapping[str, Any]) -> Entry:

@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from gateway.chunks import metadata_object
+from gateway.chat_request import metadata_object
 from gateway.core import Call, Handler, Json, Once, Reply
 
 logger = logging.getLogger(__name__)

@@ -6,8 +6,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from gateway.chat_request import verify_fields
-from gateway.chunks import metadata_object
+from gateway.chat_request import metadata_object, verify_fields
 from gateway.codec import decode
 from gateway.core import Call, Handler, Json, Once, Reply
 from gateway.errors import BadRequest

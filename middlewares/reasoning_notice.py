@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 from attrs import field, frozen
 
+from gateway.chunks import reasoning
 from gateway.core import Call, Chunk, Handler, Once, Reply
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ class ReasoningNotice:
 
         async def watched(chunks: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
             async for chunk in chunks:
-                if any(_has_reasoning(choice["delta"]) for choice in chunk["choices"]):
+                if any(reasoning(choice["delta"]) for choice in chunk["choices"]):
                     self._once(
                         call.model,
                         "model %s: the engine tells reasoning from content; set "
@@ -35,7 +36,3 @@ class ReasoningNotice:
                 yield chunk
 
         return reply.through(watched)
-
-
-def _has_reasoning(delta: Chunk) -> bool:
-    return bool(delta.get("reasoning") or delta.get("reasoning_content"))

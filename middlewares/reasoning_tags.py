@@ -6,11 +6,12 @@ from typing import Any, Literal
 
 from attrs import define, frozen
 
-from gateway.chunks import thinking_is_off
+from gateway.chat_request import thinking_is_off
+from gateway.chunks import REASONING, bare, reasoning
 from gateway.core import Call, Chunk, Handler, Json, Reply
 
 FIELDS: Mapping[str, tuple[str, ...]] = {
-    "both": ("reasoning", "reasoning_content"),
+    "both": REASONING,
     "reasoning": ("reasoning",),
     "reasoning_content": ("reasoning_content",),
 }
@@ -29,12 +30,6 @@ class ReasoningTags:
     History: the blocks in an assistant message go to the engine in ``field``, all of them,
     joined by a newline; with ``interleaved`` false they are dropped, with ``preserve`` they
     stay in the content. A part of the content that held nothing else is dropped.
-
-    With thinking switched off, vLLM's deepseek_r1 parser calls a complete answer reasoning,
-    and misses its tool calls. Streamed it is right (0.32). So what the engine calls reasoning
-    is content then, if no content follows; where there are tools, the engine is asked to stream
-    (not with ``prompt_logprobs``, which it refuses to stream); and ``include_reasoning: false``
-    is not sent, since it would hide the answer.
     """
 
     start: str = "<think>"
@@ -47,14 +42,8 @@ class ReasoningTags:
     async def __call__(self, call: Call, handler: Handler) -> Reply:
         if not self.preserve:
             call = call.replace(messages=[self._sent(m) for m in call.body["messages"]])
-        if not thinking_is_off(call.body):
-            reply = await handler(call)
-            return reply.through(partial(self._told_apart, self.opened_by_template))
-        call = call.without("include_reasoning")
-        if call.body.get("tools") and "prompt_logprobs" not in call.body:
-            call = call.replace(stream=True)
-        reply = (await handler(call)).through(_without_thinking)
-        return reply.through(partial(self._told_apart, False))
+        opened = self.opened_by_template and not thinking_is_off(call.body)
+        return (await handler(call)).through(partial(self._told_apart, opened))
 
     def _sent(self, message: Json) -> Json:
         if message["role"] != "assistant":
@@ -64,9 +53,9 @@ class ReasoningTags:
         blocks = [*([own] if own else []), *blocks]
         if not blocks:
             return message
-        rest = {k: v for k, v in message.items() if k not in FIELDS["both"]}
-        reasoning = dict.fromkeys(FIELDS[self.field] if self.interleaved else (), "\n".join(blocks))
-        return {**rest, **({"content": content} if "content" in rest else {}), **reasoning}
+        rest = {k: v for k, v in message.items() if k not in REASONING}
+        fields = dict.fromkeys(FIELDS[self.field] if self.interleaved else (), "\n".join(blocks))
+        return {**rest, **({"content": content} if "content" in rest else {}), **fields}
 
     def _cut(self, content: Any) -> tuple[Any, list[str]]:
         """Content without its blocks, and the blocks; a block does not reach over two parts."""
@@ -90,12 +79,12 @@ class ReasoningTags:
                 splitter = splitters.setdefault(index, Splitter(self.start, self.end, opened))
                 *ahead, last = _deltas(choice, splitter)
                 for delta in ahead:
-                    yield _bare(chunk, index, delta)
+                    yield bare(chunk, index, delta)
                 choices.append({**choice, "delta": last})
             yield {**chunk, "choices": choices}
         for index, splitter in splitters.items():
             for kind, text in splitter.feed("", last=True):
-                yield _bare(chunk, index, {kind: text})
+                yield bare(chunk, index, {kind: text})
 
 
 Piece = tuple[str, str]
@@ -137,7 +126,7 @@ def _overlap(text: str, tag: str) -> int:
 def _deltas(choice: Json, splitter: Splitter) -> Iterator[Json]:
     """The choice's delta as one or more, each with reasoning before content."""
     delta = choice["delta"]
-    rest = {k: v for k, v in delta.items() if k not in (*FIELDS["both"], "content")}
+    rest = {k: v for k, v in delta.items() if k not in (*REASONING, "content")}
     pieces = list(
         _pieces(delta, splitter, bool(delta.get("tool_calls") or choice.get("finish_reason")))
     )
@@ -153,46 +142,9 @@ def _deltas(choice: Json, splitter: Splitter) -> Iterator[Json]:
 
 
 def _pieces(delta: Json, splitter: Splitter, over: bool) -> Iterator[Piece]:
-    told = _told(delta)
+    told = reasoning(delta)
     if told:
         yield from splitter.feed("", last=True)
         splitter.inside = False
         yield "reasoning", told
     yield from splitter.feed(delta.get("content") or "", last=over)
-
-
-def _told(delta: Json) -> str:
-    """The reasoning that the engine itself told apart, under either of its names."""
-    return delta.get("reasoning_content") or delta.get("reasoning") or ""
-
-
-def _bare(chunk: Chunk, index: int, delta: Json) -> Chunk:
-    kept: Json = {k: chunk[k] for k in ("id", "object", "created", "model") if k in chunk}
-    return {**kept, "choices": [{"index": index, "delta": delta, "finish_reason": None}]}
-
-
-async def _without_thinking(chunks: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
-    """Hold reasoning back until content or a tool call shows that it is; else it is content."""
-    held: dict[int, str] = {}
-    settled: set[int] = set()
-    chunk: Chunk = {}
-    async for chunk in chunks:
-        yield {**chunk, "choices": [_settle(c, held, settled) for c in chunk["choices"]]}
-    for index, text in held.items():
-        yield _bare(chunk, index, {"content": text})
-
-
-def _settle(choice: Json, held: dict[int, str], settled: set[int]) -> Json:
-    index, delta = choice.get("index", 0), choice["delta"]
-    if index in settled:
-        return choice
-    reasoning = held.pop(index, "") + _told(delta)
-    delta = {k: v for k, v in delta.items() if k not in FIELDS["both"]}
-    if delta.get("content") or delta.get("tool_calls"):
-        settled.add(index)
-        delta = {**({"reasoning": reasoning} if reasoning else {}), **delta}
-    elif choice.get("finish_reason"):
-        delta = {**delta, "content": reasoning} if reasoning else delta
-    elif reasoning:
-        held[index] = reasoning
-    return {**choice, "delta": delta}

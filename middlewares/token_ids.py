@@ -6,7 +6,8 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from gateway.chunks import prompt_token_ids, token_entries, token_ids, tokenize_body
+from gateway.chat_request import tokenize_body
+from gateway.chunks import REASONING, prompt_token_ids, token_entries, token_ids
 from gateway.core import Call, Chunk, Handler, Json, Once, Reply
 from gateway.errors import BadRequest, UpstreamError
 
@@ -168,8 +169,7 @@ class _Capture:
         if "token_ids" in choice and not body.get("return_token_ids"):
             choice["token_ids"] = None
         if body.get("include_reasoning") is False:
-            hidden = ("reasoning", "reasoning_content")
-            choice["delta"] = {k: v for k, v in choice["delta"].items() if k not in hidden}
+            choice["delta"] = {k: v for k, v in choice["delta"].items() if k not in REASONING}
         return choice
 
     async def _bundle(self, experts: Any) -> Json:

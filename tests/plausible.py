@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from gateway import chunks, codec
+from gateway import chat_request, chunks, codec
 from gateway.core import Chunk, Json
 
 TEXT = "Hello there."
@@ -20,7 +20,7 @@ def prompt_ids(body: Json) -> list[int]:
     if "messages" not in body:
         prompt = body.get("prompt", "")
         return tokens(prompt) if isinstance(prompt, str) else list(prompt)
-    asked = chunks.tokenize_body(body)
+    asked = chat_request.tokenize_body(body)
     return list(codec.encode({k: v for k, v in asked.items() if k != "model"}))
 
 

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from gateway import plugins
 from gateway.chunks import Cut, as_chunk, fold, split
-from gateway.core import Call, Chunk, Json, Middleware
+from gateway.config import Model
+from gateway.core import Call, Chunk, Json, Middleware, compose
 from gateway.dialects.chat_completions import ChatCompletions, Reasoning
+from gateway.pipeline import build
 from tests.calls import Replica, call, collect
 from tests.strategies import complete_replies, cuts
 
@@ -82,3 +84,28 @@ def test_untouched_means_untouched(reply: Json) -> None:
     encoder = ChatCompletions("untouched").encoder({}, {}, "1")
     list(encoder.feed(as_chunk(reply)))
     assert encoder.result() == reply
+
+
+EVERYTHING = Model(
+    replace_developer_role_with_system=True,
+    uses_reasoning_parser=True,
+    return_token_id_information=True,
+)
+
+
+@pytest.mark.parametrize("model", [Model(), Model(uses_reasoning_parser=True), EVERYTHING])
+@given(data=st.data(), cut=cuts(), a_call=st.sampled_from(CALLS))
+async def test_the_whole_pipeline_says_the_same_whole_and_split(
+    model: Model, data: st.DataObject, cut: Cut, a_call: Call
+) -> None:
+    tokens = True if model.return_token_id_information else None
+    reply = data.draw(complete_replies(max_choices=1 if tokens else 3, tokens=tokens))
+    pipeline = build(model, "models.policy")
+    results = []
+    for chunks in ([as_chunk(reply)], list(split(reply, cut))):
+        encoder = ChatCompletions("tags").encoder({}, {}, "1")
+        answer = await compose(pipeline, Replica(chunks))(a_call)
+        async for chunk in answer.chunks:
+            list(encoder.feed(chunk))
+        results.append(encoder.result())
+    assert results[0] == results[1]

@@ -6,7 +6,7 @@ from typing import Literal
 from attrs import define, field, frozen
 
 from gateway.chat_request import verify_chat
-from gateway.chunks import fold
+from gateway.chunks import REASONING, fold
 from gateway.core import Chunk, Json
 from gateway.dialects.envelope import openai_error
 from gateway.errors import GatewayError
@@ -30,7 +30,8 @@ class ChatCompletions:
 
     def parse(self, body: Json) -> Json:
         verify_chat(body)
-        return {k: v for k, v in body.items() if v is not None and (k != "tools" or v)}
+        chat = {k: v for k, v in body.items() if v is not None}
+        return chat if chat.get("tools") != [] else _without_tools(chat)
 
     def encoder(self, body: Json, sent: Json, call_id: str) -> "ChatEncoder":
         options = body.get("stream_options") or {}
@@ -79,10 +80,10 @@ class ChatEncoder:
         return fold(self._kept)
 
     def _choice(self, choice: Json) -> Json:
-        delta = {k: v for k, v in choice["delta"].items() if k not in _REASONING}
+        delta = {k: v for k, v in choice["delta"].items() if k not in REASONING}
         reasoning = choice["delta"].get("reasoning")
         if self.reasoning == "field":
-            fields = dict.fromkeys(_REASONING, reasoning) if reasoning is not None else {}
+            fields = dict.fromkeys(REASONING, reasoning) if reasoning is not None else {}
             return {**choice, "delta": {**delta, **fields}}
         tagged = self._tagged(choice, reasoning)
         if tagged:
@@ -101,4 +102,7 @@ class ChatEncoder:
         return tagged
 
 
-_REASONING = ("reasoning", "reasoning_content")
+def _without_tools(chat: Json) -> Json:
+    """``auto`` and ``none`` say nothing then; that a tool is required stays, to be refused."""
+    idle = ("tools", "tool_choice") if chat.get("tool_choice") in ("auto", "none") else ("tools",)
+    return {k: v for k, v in chat.items() if k not in idle}

@@ -3,7 +3,7 @@
 from typing import Any
 
 from gateway import codec
-from gateway.chunks import thinking_is_off
+from gateway.chat_request import thinking_is_off
 from gateway.core import Json
 from launchers.simulation.refusal import refused
 from launchers.simulation.tokens import CALL, CALLED, END, MESSAGE, START, THINK, THOUGHT

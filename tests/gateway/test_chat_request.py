@@ -1,10 +1,10 @@
-"""What the pipeline may rely on in a Chat Completions request."""
+"""A Chat Completions request: what may be relied on in it, and what it means."""
 
 from typing import Any
 
 import pytest
 
-from gateway.chat_request import verify_chat, verify_fields
+from gateway.chat_request import thinking_is_off, tokenize_body, verify_chat, verify_fields
 from gateway.core import Json
 from gateway.errors import BadRequest
 from tests import recorded
@@ -103,3 +103,38 @@ def test_of_some_fields_none_is_required() -> None:
     verify_fields({"top_k": 5})
     with pytest.raises(BadRequest, match="n must be an integer, not a string"):
         verify_fields({"n": "two"})
+
+
+def test_the_tokenize_question_leaves_out_what_does_not_shape_the_prompt() -> None:
+    asked = {"model": "m", "messages": [], "temperature": 1, "stream": True}
+    assert tokenize_body(asked) == {"model": "m", "messages": []}
+
+
+@pytest.mark.parametrize(("effort", "thinks"), [("none", False), ("low", True)])
+def test_the_tokenize_question_spells_out_the_reasoning_effort(effort: str, thinks: bool) -> None:
+    implied = {"reasoning_effort": effort, "enable_thinking": thinks}
+    assert (
+        tokenize_body({"messages": [], "reasoning_effort": effort})["chat_template_kwargs"]
+        == implied
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "off"),
+    [
+        ({}, False),
+        ({"reasoning_effort": "none"}, True),
+        ({"chat_template_kwargs": {"enable_thinking": False}}, True),
+        ({"reasoning_effort": "none", "chat_template_kwargs": {"enable_thinking": True}}, False),
+    ],
+)
+def test_template_arguments_win_over_the_reasoning_effort(body: Json, off: bool) -> None:
+    assert thinking_is_off(body) is off
+
+
+def test_the_tokenize_question_names_reasoning_as_the_tokenizer_route_knows_it() -> None:
+    """It drops ``reasoning_content`` (recorded: tokenize-history-reasoning-content)."""
+    old = {"role": "assistant", "content": "A", "reasoning_content": "R"}
+    both = {**old, "reasoning": "N"}
+    messages = tokenize_body({"messages": [old, both]})["messages"]
+    assert [message["reasoning"] for message in messages] == ["R", "N"]

@@ -206,27 +206,3 @@ def test_usage_is_read_with_the_cached_tokens() -> None:
 
 def test_missing_usage_reads_as_unknown() -> None:
     assert chunks.usage_tokens(None) == (None, None, None)
-
-
-def test_the_tokenize_question_leaves_out_what_does_not_shape_the_prompt() -> None:
-    asked = {"model": "m", "messages": [], "temperature": 1, "stream": True}
-    assert chunks.tokenize_body(asked) == {"model": "m", "messages": []}
-
-
-@pytest.mark.parametrize(("effort", "thinks"), [("none", False), ("low", True)])
-def test_the_tokenize_question_spells_out_the_reasoning_effort(effort: str, thinks: bool) -> None:
-    implied = {"reasoning_effort": effort, "enable_thinking": thinks}
-    assert chunks.tokenize_body({"reasoning_effort": effort})["chat_template_kwargs"] == implied
-
-
-@pytest.mark.parametrize(
-    ("body", "off"),
-    [
-        ({}, False),
-        ({"reasoning_effort": "none"}, True),
-        ({"chat_template_kwargs": {"enable_thinking": False}}, True),
-        ({"reasoning_effort": "none", "chat_template_kwargs": {"enable_thinking": True}}, False),
-    ],
-)
-def test_template_arguments_win_over_the_reasoning_effort(body: Json, off: bool) -> None:
-    assert chunks.thinking_is_off(body) is off

@@ -42,6 +42,7 @@ def test_the_list_with_everything_on() -> None:
         "extra_body",
         "sampling_overrides",
         "reasoning_tags",
+        "misplaced_reasoning",
         "token_ids",
         "record",
     ]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from gateway.chunks import as_chunk, fold, tokenize_body
+from gateway.chat_request import tokenize_body
+from gateway.chunks import as_chunk, fold
 from gateway.core import Call, Chunk, Json, Reply
 from gateway.errors import BadRequest, GatewayError, UpstreamError
 from middlewares.token_ids import TokenIds

@@ -290,3 +290,13 @@ async def test_the_model_of_a_reply_is_the_engines(fake: FakeVllm) -> None:
         answer = await client.post({"messages": [USER], "model": "other"})
     assert fake.requests[-1].body["model"] == "fake-model"
     assert answer.json["model"] == recorded.body("chat-plain")["model"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "left"), [("auto", {}), ("none", {}), ("required", {"tool_choice": "required"})]
+)
+def test_an_empty_list_of_tools_is_none_with_what_says_nothing_without(
+    choice: str, left: dict[str, str]
+) -> None:
+    chat = ChatCompletions().parse({"messages": [], "tools": [], "tool_choice": choice})
+    assert chat == {"messages": [], **left}
