@@ -57,7 +57,18 @@ def native(tree: DictConfig, faults: list[str]) -> list[Block]:
 
 
 def conflicts(block: Block) -> Iterator[str]:
-    """The faults of ``sampling_overrides`` that would break every call."""
+    """The faults of keys that are sound by themselves, but would break every call together."""
+    training = block.options.get("return_token_id_information") is True
+    if training and block.options.get("is_responses_native") is True:
+        yield (
+            "return_token_id_information is true, and the engine's Responses API has no token ids"
+            f" @ {below(block.path, 'is_responses_native')}"
+        )
+    yield from _overriding(block, training)
+
+
+def _overriding(block: Block, training: bool) -> Iterator[str]:
+    """The same for ``sampling_overrides``."""
     overrides = block.options.get("sampling_overrides")
     if not isinstance(overrides, dict):
         return
@@ -65,7 +76,7 @@ def conflicts(block: Block) -> Iterator[str]:
     for key in _BREAKING:
         if key in overrides:
             yield f"would break every call @ {below(path, key)}"
-    if block.options.get("return_token_id_information") is not True:
+    if not training:
         return
     for key, needed in _TRAINING.items():
         if key in overrides and not _same(overrides[key], needed):

@@ -38,7 +38,6 @@ _INERT: Mapping[str, Any] = {
     "datasets": [],
     "domain": None,
     "forward_session_id_as_conversation_id": False,
-    "is_responses_native": False,
     "num_workers": 1,
     "render_chat_template": False,
     "sequential_reasoning_allowed": True,

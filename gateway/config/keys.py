@@ -74,6 +74,16 @@ class Model:
     """The message keys that carry the history's reasoning to the engine."""
     chat_reasoning: Literal["tags", "field"] = "tags"
     """How Chat Completions replies carry reasoning: as think tags in the content, or as fields."""
+    unsupported_tools: Literal["error", "drop"] = "error"
+    """
+    Tools of the Responses API that only OpenAI can run: refuse the request, or drop them with a
+    log line.
+    """
+    is_responses_native: bool = False
+    """
+    The engine speaks the Responses API better than chat (gpt-oss): /v1/responses goes to it
+    unconverted.
+    """
     replace_developer_role_with_system: bool = False
     chat_template_kwargs: Options | None = None
     """Template arguments of every call; the request's own are merged over them."""

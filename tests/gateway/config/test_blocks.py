@@ -119,3 +119,13 @@ def test_some_overrides_would_lose_the_token_ids(overrides: Json, fault: str) ->
 def test_other_overrides_are_fine(overrides: object) -> None:
     given = block(sampling_overrides=overrides, return_token_id_information=True)
     assert [*conflicts(given)] == []
+
+
+def test_the_engines_own_responses_have_no_token_ids() -> None:
+    fault = (
+        "return_token_id_information is true, and the engine's Responses API has no token ids @ "
+        "models.policy.is_responses_native"
+    )
+    both = block(is_responses_native=True, return_token_id_information=True)
+    assert [*conflicts(both)] == [fault]
+    assert [*conflicts(block(is_responses_native=True))] == []

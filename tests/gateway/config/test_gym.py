@@ -81,6 +81,7 @@ def test_every_key_has_its_effect() -> None:
         uses_interleaved_reasoning="false",
         preserve_reasoning_in_assistant_content="true",
         reasoning_field="reasoning",
+        is_responses_native="true",
         propagate_context_overflow_errors="true",
         continue_final_assistant_message="true",
         forward_request_chat_template_kwargs="false",
@@ -102,6 +103,7 @@ def test_every_key_has_its_effect() -> None:
         uses_interleaved_reasoning=False,
         preserve_reasoning_in_assistant_content=True,
         reasoning_field="reasoning",
+        is_responses_native=True,
         propagate_context_overflow_errors=True,
         continue_final_assistant_message=True,
         forward_request_chat_template_kwargs=False,
@@ -155,7 +157,6 @@ def test_what_concerns_gyms_own_processes_is_accepted() -> None:
     [
         ("audio_root", "null", "/data"),
         ("forward_session_id_as_conversation_id", "false", "true"),
-        ("is_responses_native", "false", "true"),
         ("num_workers", "1", "16"),
         ("render_chat_template", "false", "true"),
         ("sequential_reasoning_allowed", "true", "false"),

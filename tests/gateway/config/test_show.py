@@ -52,6 +52,8 @@ def test_what_is_shown_are_the_values_that_count() -> None:
             preserve_reasoning_in_assistant_content: false
             reasoning_field: both
             chat_reasoning: tags
+            unsupported_tools: error
+            is_responses_native: false
             replace_developer_role_with_system: false
             forward_request_chat_template_kwargs: true
             continue_final_assistant_message: false
