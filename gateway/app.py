@@ -1,6 +1,7 @@
 """Assembly: from a configuration to a web application."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
@@ -16,12 +17,15 @@ from gateway.pipeline import plugin
 from gateway.pool import Pool
 from gateway.served import Catalog, Served
 from gateway.sessions import Identities
-from gateway.transport import add_headers, call_id, errors
+from gateway.transport import Discreet, add_headers, call_id, errors
 from gateway.upstream import Upstream
 
 CATALOG = web.AppKey("catalog", Catalog)
 FOLLOWING = web.AppKey("following", list[asyncio.Task[None]])
 """The tasks that keep the pools up to date; one that ends has failed."""
+
+
+_DISCREET = Discreet()
 
 
 def build(config: Config) -> web.Application:
@@ -42,6 +46,7 @@ def build(config: Config) -> web.Application:
         raise ConfigError(faults)
     identities = Identities.of(config.sessions)
     catalog = Catalog(served, config.default_model)
+    logging.getLogger("aiohttp.server").addFilter(_DISCREET)
     app = web.Application(middlewares=[call_id, errors], client_max_size=config.limits.body)
     app[CATALOG] = catalog
     app[FOLLOWING] = []

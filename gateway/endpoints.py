@@ -1,8 +1,8 @@
 """The HTTP endpoints."""
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 
 import aiohttp
 from aiohttp import http_exceptions, web
@@ -80,14 +80,14 @@ class Endpoints:
     async def tokenize(self, request: web.Request) -> web.StreamResponse:
         """A conversation passes the pipeline's request half first, to count what chat sends."""
         body, served = await self._read(request)
-        if "messages" in body:
-            dialect = served.dialects["chat_completions"]
-            with self._seated(request, served, body) as seat:
-                call = self._call(request, seat, dialect.parse(body), dialect.name)
-                sent = await served.request_half(call)
+        if "messages" not in body:
+            return await self._forward(request, served, body, "/tokenize")
+        dialect = served.dialects["chat_completions"]
+        async with self._seated(request, served, body) as seat:
+            call = self._call(request, seat, dialect.parse(body), dialect.name)
+            sent = await served.request_half(call)
             own = {k: sent[k] for k in body if k in sent and k not in TOKENIZE_FIELDS}
-            body = {**own, **tokenize_body(sent)}
-        return await self._forward(request, served, body, "/tokenize")
+            return await self._relay(request, seat, {**own, **tokenize_body(sent)}, "/tokenize")
 
     async def _read(self, request: web.Request) -> tuple[Json, Served]:
         try:
@@ -96,12 +96,14 @@ class Endpoints:
             raise BadRequest(f"the body cannot be read: {error}") from None
         return body, self.catalog.find(body.get("model"), request.match_info.get("model"))
 
-    @contextmanager
-    def _seated(self, request: web.Request, served: Served, body: Json) -> Iterator[Seat]:
+    @asynccontextmanager
+    async def _seated(
+        self, request: web.Request, served: Served, body: Json
+    ) -> AsyncIterator[Seat]:
         path = request.match_info.get("session")
         session = self.identities.identify(path, request.headers, request.cookies, body)
         seat = request[SEAT] = Seat(served, session)
-        with served.pool.seat(session) as replica:
+        async with served.pool.seat(session) as replica:
             seat.replica = replica
             yield seat
 
@@ -122,7 +124,7 @@ class Endpoints:
         body, served = await self._read(request)
         dialect = served.dialects[name]
         chat = dialect.parse(body)
-        with self._seated(request, served, body) as seat:
+        async with self._seated(request, served, body) as seat:
             call = self._call(request, seat, chat, name)
             reply = await served.handler(call)
             try:
@@ -143,23 +145,29 @@ class Endpoints:
     async def _forward(
         self, request: web.Request, served: Served, body: Json, path: str
     ) -> web.StreamResponse:
+        async with self._seated(request, served, body) as seat:
+            return await self._relay(request, seat, body, path)
+
+    async def _relay(
+        self, request: web.Request, seat: Seat, body: Json, path: str
+    ) -> web.StreamResponse:
         """The body with the engine's model name, and the replica's answer byte for byte."""
-        body = {**body, "model": served.pool.model or served.name}
+        pool = seat.served.pool
+        body = {**body, "model": pool.model or pool.name}
 
         async def attempt(replica: Replica) -> aiohttp.ClientResponse:
             return await self.upstream.open(replica, path, body, request[CALL_ID])
 
-        with self._seated(request, served, body) as seat:
-            run = served.pool.run(attempt, seat.session, seat.replica)
-            response, seat.replica, seat.attempts = await run
-            seat.headers = passed_on(response)
-            try:
-                if response.content_type != "text/event-stream":
-                    kind = response.headers.get("Content-Type", "application/json")
-                    return web.Response(body=await read(response), headers={"Content-Type": kind})
-                return await _stream(request, parts(response))
-            finally:
-                response.close()
+        run = pool.run(attempt, seat.session, seat.replica)
+        response, seat.replica, seat.attempts = await run
+        seat.headers = passed_on(response)
+        try:
+            if response.content_type != "text/event-stream":
+                kind = response.headers.get("Content-Type", "application/json")
+                return web.Response(body=await read(response), headers={"Content-Type": kind})
+            return await _stream(request, sse.whole(parts(response)))
+        finally:
+            response.close()
 
 
 PREFIXES = (

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
 from attrs import define, evolve, field
@@ -24,6 +24,10 @@ T = TypeVar("T")
 
 PROBE_EVERY = 2.0
 """Seconds between looks at a replica that is down."""
+PROBE_LIMIT = 5.0
+"""Seconds that a replica has to answer when it is looked at."""
+RETRY_EVERY = 0.5
+"""Seconds between looks for a replica, where a model has retries."""
 RETRY_AFTER = 2.0
 """Seconds that a client is told to wait while no replica is up."""
 
@@ -35,6 +39,8 @@ class Member:
     replica: Replica
     card: Card | None = None
     """What it said of itself when it was last found up; None while it is down."""
+    probed: bool = False
+    """Whether it is being looked at."""
 
     @property
     def up(self) -> bool:
@@ -86,32 +92,47 @@ class Pool:
     async def follow(self, sets: AsyncIterator[Sequence[Replica]]) -> None:
         """Keep to what the launcher says, and watch the replicas that are down, for ever."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._watch())
+            tasks.create_task(self._watch(tasks))
             async for replicas in sets:
                 self.update(replicas)
 
-    async def _watch(self) -> None:
+    async def _watch(self, tasks: asyncio.TaskGroup) -> None:
+        """Look at each replica that is down, none of them waiting for another's answer."""
         while True:
             self._changed.clear()
-            down = [member for member in self._members.values() if not member.up]
-            await asyncio.gather(*map(self._probe, down))
-            try:
+            for member in self._members.values():
+                if not member.up and not member.probed:
+                    member.probed = True
+                    tasks.create_task(self._probe(member))
+            with suppress(TimeoutError):
                 async with asyncio.timeout(PROBE_EVERY if self.waiting_for else None):
                     await self._changed.wait()
-            except TimeoutError:
-                continue
 
     async def _probe(self, member: Member) -> None:
         try:
-            card = await inspect(self.upstream, member.replica)
-        except UpstreamUnreachable as error:
-            self._once(f"down {member.replica}", "%s: %s", member.replica.name, error)
-            return
-        if card.status < 500:
+            async with asyncio.timeout(PROBE_LIMIT):
+                card = await inspect(self.upstream, member.replica)
+        except (GatewayError, TimeoutError) as error:
+            self._note_down(member, str(error) or f"no answer within {PROBE_LIMIT} s")
+        else:
+            self._look_at(member, card)
+        finally:
+            member.probed = False
+
+    def _note_down(self, member: Member, why: str) -> None:
+        name = member.replica.name
+        self._once(f"{name} {why}", "model %s: replica %s is not up: %s", self.name, name, why)
+
+    def _look_at(self, member: Member, card: Card) -> None:
+        self.model = self.model or self._only_model(card)
+        if card.status >= 500:
+            self._note_down(member, f"/v1/models answers {card.status}")
+        elif self.model is None:
+            self._note_down(member, f"/v1/models ({card.status}) does not say the model; set it")
+        elif self._members.get(member.replica.name) is member:
             self._found_up(member, card)
 
     def _found_up(self, member: Member, card: Card) -> None:
-        self.model = self.model or self._only_model(card)
         member.card = card
         self._note_change()
         logger.info("replica %s of model %s is up", member.replica.name, self.name)
@@ -140,13 +161,14 @@ class Pool:
             logger.warning("replica %s is down: %s", member.replica.name, error)
             self._note_change()
 
-    @contextmanager
-    def seat(self, session: Session) -> Iterator[str]:
+    @asynccontextmanager
+    async def seat(self, session: Session) -> AsyncIterator[str]:
         """
         The replica that a call of the session goes to, while the call runs.
 
-        Raises NoReplica if none is up.
+        Raises NoReplica if none is up, and none comes up within the retries.
         """
+        await self._patience()
         with self.assignments.running(session) as too_many:
             if too_many:
                 self._once(
@@ -208,7 +230,11 @@ class Pool:
         """
         attempts = 0
         while True:
-            member = await self._find(session, replica)
+            try:
+                member = await self._find(session, replica)
+            except NoReplica as error:
+                error.attempts = attempts
+                raise
             attempts += 1
             try:
                 return await attempt(member.replica), member.replica.name, attempts
@@ -222,11 +248,15 @@ class Pool:
         member = self._members.get(replica or "")
         if member is not None and member.up:
             return member
+        await self._patience()
+        return self._settle(session)
+
+    async def _patience(self) -> None:
+        """Give replicas that move the time to come back."""
         for _ in range(self.retries):
             if self.up.is_set():
-                break
-            await asyncio.sleep(0.5)
-        return self._settle(session)
+                return
+            await asyncio.sleep(RETRY_EVERY)
 
     def asking(self, session: Session, call_id: str, replica: str) -> Ask:
         """The ``ask`` of a call: one more POST to its replica, or to the named one."""

@@ -53,3 +53,16 @@ async def _lines(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         for piece in rest:
             yield b"".join(pieces).removesuffix(b"\r")
             pieces = [piece]
+
+
+async def whole(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same bytes, cut between events only; what breaks off in one is not passed on."""
+    held = b""
+    async for part in parts:
+        held += part
+        end = max(held.rfind(b"\n\n") + 2, held.rfind(b"\n\r\n") + 3)
+        if end > 2:
+            yield held[:end]
+            held = held[end:]
+    if held:
+        yield held

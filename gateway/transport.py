@@ -6,7 +6,7 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 
-from aiohttp import web
+from aiohttp import http_exceptions, web
 from attrs import define, evolve, field
 
 from gateway.codec import encode
@@ -137,3 +137,18 @@ def _set_cookie(
         # Not by ``set_cookie``: aiohttp has already turned its cookies into headers here.
         value = f"{identities.cookie}={cookie}; HttpOnly; Path=/; SameSite=Lax"
         response.headers.add("Set-Cookie", value)
+
+
+class Discreet(logging.Filter):
+    """
+    Keeps what a malformed HTTP request holds out of the log.
+
+    aiohttp quotes the offending line there, which may be a header with a key in it.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, http_exceptions.HttpProcessingError):
+            record.msg, record.args, record.exc_info = "refused a malformed HTTP request", (), None
+            record.levelno, record.levelname = logging.INFO, "INFO"
+        return True

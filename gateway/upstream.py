@@ -1,8 +1,9 @@
 """One request to one replica."""
 
+import errno
 import io
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,10 +11,10 @@ import aiohttp
 from attrs import define, field
 
 from gateway import sse
-from gateway.chunks import as_chunk
+from gateway.chunks import TEXTS, as_chunk
 from gateway.codec import decode, encode
 from gateway.core import Chunk, Json, Replica, Reply
-from gateway.errors import UpstreamError, UpstreamUnreachable
+from gateway.errors import GatewayError, Overloaded, UpstreamError, UpstreamUnreachable
 from gateway.upstream_error import from_object, read_error, status_in_stream
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,8 @@ LARGE = 2**20
 PASSED_ON = "x-gateway-"
 """Reply headers that go on to the client, from a gateway or a simulated replica behind us."""
 
-_BROKEN = (aiohttp.ClientError, OSError, TimeoutError)
+_BROKEN = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
+"""ValueError is what aiohttp and the resolver say to an address or a header that is none."""
 _NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
@@ -82,22 +84,18 @@ class Upstream:
         The replica's reply, not yet read, to a POST of ``body``.
 
         Raises UpstreamError for an error status, and UpstreamUnreachable where there was no
-        answer. A pooled connection that the replica closed meanwhile is replaced once.
+        answer. Pooled connections that the replica closed meanwhile are passed over.
         """
         raw, headers = encode(body), {**replica.headers, "X-Request-Id": call_id}
         headers["Content-Type"] = "application/json"
-        reused = SimpleNamespace(yes=False)
-        try:
-            response = await self._post(replica.url + path, raw, headers, reused)
-        except UpstreamUnreachable as error:
-            if error.refused or not reused.yes:
-                raise
-            logger.debug("replica %s had closed an idle connection", replica.name)
-            response = await self._post(replica.url + path, raw, headers, reused)
-        if response.status != 200:
-            status = response.status if response.status >= 400 else UpstreamError.default_status
-            raise read_error(status, await read(response), retry_after=_retry_after(response))
-        return response
+        response = await self._post(replica.url + path, raw, headers)
+        if response.status == 200:
+            return response
+        wait = _retry_after(response)
+        error = read_error(response.status, await read(response), retry_after=wait)
+        if response.status < 400:
+            error.status = UpstreamError.default_status
+        raise error
 
     async def get(self, url: str, headers: Mapping[str, str]) -> tuple[int, bytes, dict[str, str]]:
         """Status, body, and the headers that the client is to see; raises UpstreamUnreachable."""
@@ -108,15 +106,20 @@ class Upstream:
             raise _unreachable(error) from error
 
     async def _post(
-        self, url: str, raw: bytes, headers: Mapping[str, str], reused: SimpleNamespace
+        self, url: str, raw: bytes, headers: Mapping[str, str]
     ) -> aiohttp.ClientResponse:
-        data = raw if len(raw) < LARGE else io.BytesIO(raw)
-        try:
-            return await self._session.post(
-                url, data=data, headers=headers, allow_redirects=False, trace_request_ctx=reused
-            )
-        except _BROKEN as error:
-            raise _unreachable(error) from error
+        while True:
+            reused = SimpleNamespace(yes=False)
+            data = raw if len(raw) < LARGE else io.BytesIO(raw)
+            try:
+                return await self._session.post(
+                    url, data=data, headers=headers, allow_redirects=False, trace_request_ctx=reused
+                )
+            except _BROKEN as error:
+                stale = reused.yes and isinstance(error, aiohttp.ClientConnectionError)
+                if not stale or isinstance(error, _NO_CONNECTION):
+                    raise _unreachable(error) from error
+            logger.debug("%s had closed an idle connection", url)
 
 
 async def _note_reuse(_: aiohttp.ClientSession, ctx: SimpleNamespace, __: Any) -> None:
@@ -124,8 +127,10 @@ async def _note_reuse(_: aiohttp.ClientSession, ctx: SimpleNamespace, __: Any) -
         ctx.trace_request_ctx.yes = True
 
 
-def _unreachable(error: BaseException) -> UpstreamUnreachable:
-    refused = isinstance(error, _NO_CONNECTION)
+def _unreachable(error: BaseException) -> GatewayError:
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return Overloaded("the gateway has no file descriptors left", retry_after=1)
+    refused = isinstance(error, (*_NO_CONNECTION, ValueError))
     what = "took no connection" if refused else "broke off before it answered"
     return UpstreamUnreachable(f"the replica {what}: {_said(error)}", refused=refused)
 
@@ -206,10 +211,25 @@ def _object(raw: bytes) -> Json:
 
 
 def _checked(value: Json, key: str) -> Json:
+    """The value, if it has the shape that everything behind relies on."""
     choices = value.get("choices")
-    if not isinstance(choices, list):
-        raise UpstreamError("the replica's answer has no choices")
+    if not isinstance(choices, list) or not _typed(value, _REPLY):
+        raise UpstreamError("the replica's answer has no choices, or fields of a wrong type")
     for choice in choices:
         if not isinstance(choice, dict) or not isinstance(choice.get(key), dict):
             raise UpstreamError(f"a choice of the replica's answer has no {key}")
+        calls = choice[key].get("tool_calls") or ()
+        sound = _typed(choice, _CHOICE) and _typed(choice[key], _DELTA)
+        if not sound or not all(isinstance(c, dict) and _typed(c, _CALL) for c in calls):
+            raise UpstreamError("a choice of the replica's answer has fields of a wrong type")
     return value
+
+
+_REPLY = (("usage", dict), ("prompt_token_ids", list))
+_CHOICE = (("index", int), ("logprobs", dict), ("token_ids", list))
+_DELTA = (*((text, str) for text in TEXTS), ("tool_calls", list))
+_CALL = (("index", int), ("function", dict))
+
+
+def _typed(value: Json, types: Iterable[tuple[str, type]]) -> bool:
+    return all(value.get(key) is None or isinstance(value[key], kind) for key, kind in types)

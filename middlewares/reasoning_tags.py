@@ -101,17 +101,24 @@ class Splitter:
 
     def feed(self, text: str, last: bool = False) -> Iterator[Piece]:
         """The pieces that are certain now; all there are, if no more text follows."""
-        text, self._held = self._held + text, ""
-        while text:
+        text, self._held, start = self._held + text, "", 0
+        while start < len(text):
             tag = self.end if self.inside else self.start
-            before, found, text = text.partition(tag)
-            if not found and not last:
-                held = _overlap(before, tag)
-                before, self._held = before[: len(before) - held], before[len(before) - held :]
-            if before:
-                yield self._kind, before
-            if found:
-                self.inside = not self.inside
+            found = text.find(tag, start)
+            end = found
+            if found < 0:
+                end = (
+                    len(text)
+                    if last
+                    else len(text) - _overlap(text[max(start, len(text) - len(tag)) :], tag)
+                )
+                self._held = text[end:]
+            if end > start:
+                yield self._kind, text[start:end]
+            if found < 0:
+                return
+            start = found + len(tag)
+            self.inside = not self.inside
 
     @property
     def _kind(self) -> str:

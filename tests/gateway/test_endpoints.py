@@ -204,6 +204,15 @@ async def test_tokenize_counts_what_chat_would_send(fake: FakeVllm, path: str) -
     }
 
 
+async def test_an_event_that_broke_off_is_not_passed_on(fake: FakeVllm) -> None:
+    fake.script(Raw(b'data: {"id": 1}\n\ndata: {"id"', Reset()), path=COMPLETIONS)
+    async with serving(fake) as client:
+        answer = await client.post({"prompt": "a", "stream": True}, COMPLETIONS)
+    assert answer.events[0] == {"id": 1}
+    assert answer.events[1]["error"]["type"] == "upstream_unreachable"
+    assert answer.events[2] == "[DONE]"
+
+
 async def test_tokenize_of_a_prompt_is_passed_on(fake: FakeVllm) -> None:
     async with serving(fake) as client:
         await client.post({"prompt": "a"}, "/tokenize")

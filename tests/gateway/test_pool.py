@@ -4,17 +4,18 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.assignments import Assignments
-from gateway.config import Sessions
+from gateway.config import Model, Sessions
 from gateway.core import Replica, Session
 from gateway.errors import ConfigError, NoReplica
 from gateway.pool import Pool
 from gateway.upstream import Upstream
-from tests.fake_vllm import FakeVllm, Gate, Raw, Status, replicas
+from tests.fake_vllm import FakeVllm, Gate, Hang, Raw, Status, replicas
 from tests.serving import HELLO, model, serving, until
 
 
@@ -193,28 +194,33 @@ async def test_a_replica_with_several_models_leaves_the_choice_to_us() -> None:
     )
 
 
+async def nothing() -> AsyncIterator[Sequence[Replica]]:
+    return
+    yield
+
+
 async def test_a_pool_that_loses_a_replica_moves_only_its_sessions() -> None:
     async with replicas(2) as fakes, Upstream(1.0) as upstream:
         pool = Pool("policy", upstream, Assignments(100, 100, 100), "fake-model")
         both = [Replica(str(i), fake.url) for i, fake in enumerate(fakes)]
         pool.update(both)
         with pytest.raises(NoReplica):
-            with pool.seat(Session("a")):
+            async with pool.seat(Session("a")):
                 pass
-        watching = asyncio.create_task(pool._watch())
+        watching = asyncio.create_task(pool.follow(nothing()))
         await until(lambda: len(pool.cards) == 2)
         homes = {}
         for name in "abcd":
-            with pool.seat(Session(name, "header")) as home:
+            async with pool.seat(Session(name, "header")) as home:
                 homes[name] = home
         pool.update(both[:1])
         for name in "abcd":
-            with pool.seat(Session(name, "header")) as home:
+            async with pool.seat(Session(name, "header")) as home:
                 assert home == "0"
         pool.update(both)
         await until(lambda: len(pool.cards) == 2)
         for name, before in homes.items():
-            with pool.seat(Session(name, "header")) as home:
+            async with pool.seat(Session(name, "header")) as home:
                 assert home == "0" or before == "1"
         watching.cancel()
 
@@ -243,3 +249,109 @@ async def test_default_model_is_for_calls_that_name_none() -> None:
         async with serving(models=models, default_model="judge") as client:
             assert (await client.post()).status == 200
     assert len(b.requests) == 1
+
+
+async def test_a_replica_that_hangs_does_not_keep_the_others_from_being_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.pool.PROBE_EVERY", 0.01)
+    async with replicas(2) as (hangs, late):
+        hangs.pages["/v1/models"] = Hang(asyncio.Event())
+        await late.stop()
+        async with serving(hangs, late, wait=False) as client:
+            pool = client.catalog.models["policy"].pool
+            await until(lambda: len(hangs.looks) == 1)
+            await late.start()
+            await pool.up.wait()
+            assert list(pool.cards) == [f"127.0.0.1:{late.port}"]
+            assert len(hangs.looks) == 1
+
+
+async def test_a_replica_that_hangs_is_looked_at_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("gateway.pool.PROBE_EVERY", 0.01)
+    monkeypatch.setattr("gateway.pool.PROBE_LIMIT", 0.01)
+    async with FakeVllm() as fake:
+        fake.pages["/v1/models"] = Hang(asyncio.Event())
+        async with serving(fake, wait=False) as client:
+            await until(lambda: len(fake.looks) >= 2)
+            del fake.pages["/v1/models"]
+            await client.catalog.models["policy"].pool.up.wait()
+    assert "is not up: no answer within 0.01 s" in caplog.text
+
+
+@pytest.mark.parametrize("url", ["http://a..b", "http://u:p@127.0.0.1:9"])
+async def test_an_address_that_cannot_be_asked_is_a_replica_that_is_down(
+    fake: FakeVllm, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = {"Authorization": "Bearer k"}
+    async with Upstream(1.0) as upstream:
+        pool = Pool("policy", upstream, Assignments(1, 1, 1), "fake-model")
+
+        async def sets() -> AsyncIterator[Sequence[Replica]]:
+            yield [Replica("bad", url, key), Replica("good", fake.url, key)]
+
+        watching = asyncio.create_task(pool.follow(sets()))
+        await until(lambda: "replica bad is not up" in caplog.text and pool.up.is_set())
+        assert not watching.done()
+        watching.cancel()
+    assert list(pool.cards) == ["good"]
+
+
+async def test_a_replica_whose_models_answer_5xx_is_told_of(
+    fake: FakeVllm, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake.pages["/v1/models"] = Status(503, "loading")
+    async with serving(fake, wait=False):
+        await until(lambda: "is not up: /v1/models answers 503" in caplog.text)
+
+
+async def test_a_model_that_could_not_be_asked_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, fake: FakeVllm
+) -> None:
+    monkeypatch.setattr("gateway.pool.PROBE_EVERY", 0.01)
+    fake.pages["/v1/models"] = Status(401, {"error": "Unauthorized"})
+    async with serving(fake, model=None, wait=False) as client:
+        await until(lambda: len(fake.looks) >= 2)
+        assert (await client.get("/ready")).status == 503
+        del fake.pages["/v1/models"]
+        await client.catalog.models["policy"].pool.up.wait()
+        assert (await client.post()).status == 200
+    assert fake.requests[-1].body["model"] == "fake-model"
+
+
+async def test_a_call_waits_for_a_replica_that_moves(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("gateway.pool.PROBE_EVERY", 0.01)
+    monkeypatch.setattr("gateway.pool.RETRY_EVERY", 0.01)
+    async with FakeVllm() as fake:
+        await fake.stop()
+        file = tmp_path / "endpoints"
+        file.write_text(fake.url)
+        moving = Model(model="fake-model", endpoint_file=str(file), endpoint_connection_retries=999)
+        async with serving(models={"policy": moving}, wait=False) as client:
+            call = asyncio.create_task(client.post())
+            await until(
+                lambda: not call.done() and bool(client.catalog.models["policy"].pool.waiting_for)
+            )
+            await fake.start()
+            assert (await call).status == 200
+
+
+async def test_tokenize_takes_one_turn_of_the_dealing() -> None:
+    body = {"messages": HELLO["messages"]}
+    async with replicas(2) as fakes, serving(*fakes) as client:
+        used = [
+            (await client.post(body, "/tokenize")).headers["X-Gateway-Replica"] for _ in range(4)
+        ]
+    assert len(set(used)) == 2
+
+
+async def test_the_attempts_are_told_when_no_replica_is_left() -> None:
+    async with replicas(2) as fakes, serving(*fakes) as client:
+        for fake in fakes:
+            await fake.stop()
+        answer = await client.post()
+    assert (answer.status, answer.headers["X-Gateway-Attempts"]) == (503, "2")

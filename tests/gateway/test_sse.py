@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import codec
-from gateway.sse import DONE, KEEP_ALIVE, Event, parse
+from gateway.errors import UpstreamUnreachable
+from gateway.sse import DONE, KEEP_ALIVE, Event, parse, whole
 from tests import recorded
 
 
@@ -97,3 +98,26 @@ async def test_the_end_mark_is_read_as_it_is_written() -> None:
 
 async def test_a_keep_alive_is_no_event() -> None:
     assert await events(KEEP_ALIVE) == []
+
+
+@given(st.lists(st.sampled_from([b"data: x\n\n", b"data: y\r\n\r\n", b": c\n\n"])), PLACES)
+async def test_whole_cuts_between_events_only(items: list[bytes], places: list[int]) -> None:
+    async def given_parts() -> AsyncIterator[bytes]:
+        for part in cut(raw, places):
+            yield part
+
+    raw = b"".join(items)
+    got = [part async for part in whole(given_parts())]
+    assert b"".join(got) == raw
+    assert all(part.endswith((b"\n\n", b"\n\r\n")) for part in got)
+
+
+async def test_whole_does_not_pass_on_what_broke_off_in_an_event() -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"data: 1\n\ndata: {"
+        raise UpstreamUnreachable("gone")
+
+    passed = whole(broken())
+    assert await anext(passed) == b"data: 1\n\n"
+    with pytest.raises(UpstreamUnreachable):
+        await anext(passed)

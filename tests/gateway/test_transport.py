@@ -1,5 +1,6 @@
 """What every HTTP request has."""
 
+import asyncio
 import logging
 
 import pytest
@@ -83,3 +84,19 @@ async def test_default_headers_reach_the_engine_and_the_key_wins(fake: FakeVllm)
         await client.post()
     assert fake.requests[-1].headers["X-Team"] == "blue"
     assert fake.requests[-1].headers["Authorization"] == "Bearer ours"
+
+
+@pytest.mark.parametrize(
+    "line", [b"Authorization: Bearer sk-SECRET\x01KEY", b"Cookie: SECRET=" + b"x" * 70_000]
+)
+async def test_a_malformed_http_request_is_not_quoted_in_the_log(
+    fake: FakeVllm, line: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(fake) as client:
+        port = int(client.url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /health HTTP/1.1\r\nHost: h\r\n" + line + b"\r\n\r\n")
+        assert b" 400 " in await reader.readline()
+        writer.close()
+    assert "refused a malformed HTTP request" in caplog.text
+    assert "SECRET" not in caplog.text

@@ -1,13 +1,14 @@
 """One request to one replica, over a real socket."""
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.core import Replica
-from gateway.errors import UpstreamError, UpstreamUnreachable
-from gateway.upstream import Upstream
+from gateway.core import Json, Replica
+from gateway.errors import Overloaded, UpstreamError, UpstreamUnreachable
+from gateway.upstream import Upstream, _unreachable
 from tests.fake_vllm import FakeVllm, Gate, Raw, Reset, Status, events
 from tests.serving import HELLO
 
@@ -49,18 +50,25 @@ async def test_a_stream_read_to_its_end_leaves_its_connection_usable(
     assert len({received.peer for received in fake.requests}) == 1
 
 
-async def test_a_reused_connection_that_breaks_before_any_byte_is_replaced_once(
+async def test_a_reused_connection_that_breaks_before_any_byte_is_replaced(
     fake: FakeVllm, upstream: Upstream
 ) -> None:
     await upstream.chat(at(fake), HELLO, "call-1")
     fake.script(Reset())
     await upstream.chat(at(fake), HELLO, "call-2")
     assert len(fake.requests) == 3
+
+
+async def test_stale_connections_are_passed_over_until_there_is_a_fresh_one(
+    fake: FakeVllm, upstream: Upstream
+) -> None:
+    await asyncio.gather(*(upstream.chat(at(fake), HELLO, "warm-up") for _ in range(3)))
+    fake.script(Reset(), Reset(), Reset())
+    await upstream.chat(at(fake), HELLO, "call-1")
     fake.script(Reset(), Reset())
     with pytest.raises(UpstreamUnreachable, match="broke off before it answered") as caught:
-        await upstream.chat(at(fake), HELLO, "call-3")
+        await upstream.chat(at(fake), HELLO, "call-2")
     assert not caught.value.refused
-    assert len(fake.requests) == 5
 
 
 async def test_a_fresh_connection_that_breaks_is_not_tried_again(
@@ -85,6 +93,7 @@ async def test_a_redirect_is_no_answer(fake: FakeVllm, upstream: Upstream) -> No
     with pytest.raises(UpstreamError) as caught:
         await upstream.chat(at(fake), HELLO, "call-1")
     assert caught.value.status == 502
+    assert caught.value.message == "the replica answered 307"
 
 
 async def test_retry_after_of_the_replica_is_kept(fake: FakeVllm, upstream: Upstream) -> None:
@@ -119,3 +128,28 @@ async def test_an_engine_that_answers_a_stream_with_a_complete_reply_is_understo
     reply = await upstream.chat(at(fake), {**HELLO, "stream": True}, "call-1")
     [chunk] = [chunk async for chunk in reply.chunks]
     assert chunk["choices"] == [{"delta": {"content": "x"}}]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"choices": [{"message": {"content": 5}}]},
+        {"choices": [{"message": {"tool_calls": {}}}]},
+        {"choices": [{"message": {"tool_calls": ["x"]}}]},
+        {"choices": [{"message": {}, "index": "0"}]},
+        {"choices": [{"message": {}, "logprobs": 5}]},
+        {"choices": [], "usage": "x"},
+    ],
+)
+async def test_fields_of_a_wrong_type_are_no_answer(
+    fake: FakeVllm, upstream: Upstream, fields: Json
+) -> None:
+    fake.script(Status(200, fields))
+    with pytest.raises(UpstreamError, match="wrong type"):
+        await upstream.chat(at(fake), HELLO, "call-1")
+
+
+def test_a_lack_of_file_descriptors_is_not_the_replicas_fault() -> None:
+    error = _unreachable(OSError(errno.EMFILE, "Too many open files"))
+    assert isinstance(error, Overloaded)
+    assert (error.status, error.retry_after) == (503, 1)
