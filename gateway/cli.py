@@ -23,11 +23,13 @@ BACKLOG = 16384
 HEADER = 65536
 """Bytes of a header line, for cookies and proxies that add to them."""
 DRAIN = 60.0
-"""Seconds that running calls get to finish after a signal to stop."""
+"""Seconds that running calls get to finish after a signal to stop; a second signal ends them."""
+ENDING = 0.1
+"""Seconds that aiohttp waits, twice, before it cancels the calls that are left."""
 
 EMBEDDED = """\
 no model is configured: this is the simulated one, it only plays a model. Try
-  curl http://{host}:{port}/v1/chat/completions -H 'Content-Type: application/json' \\
+  curl http://{address}/v1/chat/completions -H 'Content-Type: application/json' \\
     -d '{{"messages": [{{"role": "user", "content": "Hello!"}}]}}'"""
 
 
@@ -78,18 +80,17 @@ async def explain_file(config: Config, arguments: Arguments) -> int:
 async def serve(config: Config, arguments: Arguments) -> int:
     """Serve until a signal."""
     _raise_file_limit()
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop, hurry = _signals()
     app = build(config)
     runner = web.AppRunner(
         app,
         handler_cancellation=True,
         access_log=None,
-        shutdown_timeout=DRAIN,
+        shutdown_timeout=ENDING,
         max_line_size=HEADER,
         max_field_size=HEADER,
     )
+    app.on_shutdown.append(lambda _: _drain(runner, hurry))
     await runner.setup()
     try:
         listen = config.listen
@@ -97,11 +98,36 @@ async def serve(config: Config, arguments: Arguments) -> int:
         try:
             await site.start()
         except OSError as error:
-            print(f"cannot listen on {listen.host}:{listen.port}: {error}", file=sys.stderr)
+            address = _address(listen.host, listen.port)
+            print(f"cannot listen on {address}: {error}", file=sys.stderr)
             return 1
         return await _until(stop, app, runner.addresses[0][1], config, arguments)
     finally:
         await runner.cleanup()
+
+
+def _signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """Set by the first signal, and by the second one."""
+    stop, hurry = asyncio.Event(), asyncio.Event()
+
+    def signalled() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, signalled)
+    return stop, hurry
+
+
+async def _drain(runner: web.AppRunner, hurry: asyncio.Event) -> None:
+    """Wait for the running calls, at most ``DRAIN`` seconds; nothing listens any more."""
+    assert runner.server is not None  # for the type checker: it is set up
+    finishing = asyncio.create_task(runner.server.shutdown(DRAIN))
+    hurried = asyncio.create_task(hurry.wait())
+    waiting = {finishing, hurried}
+    await asyncio.wait(waiting, timeout=DRAIN, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
 
 
 async def _until(
@@ -138,12 +164,16 @@ async def _announce(app: web.Application, port: int, config: Config, arguments: 
     models = app[CATALOG].models
     for served in models.values():
         await served.pool.up.wait()
-    host = config.listen.host
-    print(f"gateway ready on http://{host}:{port}", flush=True)
+    address = _address(config.listen.host, port)
+    print(f"gateway ready on http://{address}", flush=True)
     for name, served in models.items():
         print(f"model {name}: {served.pool.model} on {', '.join(served.pool.cards)}", flush=True)
     if arguments.embedded:
-        print(EMBEDDED.format(host=host, port=port), flush=True)
+        print(EMBEDDED.format(address=address), flush=True)
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _raise_file_limit() -> None:

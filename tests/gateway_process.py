@@ -4,7 +4,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,13 +23,16 @@ class Gateway:
     process: subprocess.Popen[str]
 
 
+COMMAND = ("-m", "gateway")
+
+
 @contextmanager
-def gateway(*arguments: str, folder: Path) -> Iterator[Gateway]:
+def gateway(*arguments: str, folder: Path, command: Sequence[str] = COMMAND) -> Iterator[Gateway]:
     """``python -m gateway`` with these arguments; its log goes to the folder."""
     log = folder / "gateway.log"
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", *arguments],
+            [sys.executable, *command, *arguments],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

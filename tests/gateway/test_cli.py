@@ -4,7 +4,8 @@ import asyncio
 import json
 import socket
 import sys
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from gateway.core import Json
 from tests.fake_vllm import FakeVllm, Gate, Hang, Status, events
-from tests.gateway_process import Gateway, gateway
+from tests.gateway_process import COMMAND, Gateway, gateway
 from tests.serving import CHAT, HELLO
 
 
@@ -31,9 +32,11 @@ async def run(*argv: str, cwd: Path) -> tuple[int, str, str]:
 
 
 @asynccontextmanager
-async def running(*argv: str, folder: Path) -> AsyncIterator[Gateway]:
+async def running(
+    *argv: str, folder: Path, command: Sequence[str] = COMMAND
+) -> AsyncIterator[Gateway]:
     """The command, started and ended while this event loop, with its replicas, goes on."""
-    process = gateway(*argv, folder=folder)
+    process = gateway(*argv, folder=folder, command=command)
     served = await asyncio.to_thread(process.__enter__)
     try:
         yield served
@@ -91,6 +94,24 @@ async def test_what_is_served_is_printed_with_a_request_to_try(tmp_path: Path) -
     ]
 
 
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as one:
+            one.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+async def test_an_ipv6_address_is_printed_in_brackets(tmp_path: Path) -> None:
+    async with running("--host", "::1", "--port", "0", folder=tmp_path) as served:
+        assert served.url.startswith("http://[::1]:")
+        assert served.process.stdout is not None
+        lines = [served.process.stdout.readline() for _ in range(3)]
+    assert f"  curl {served.url}/v1/chat/completions -H" in lines[2]
+
+
 @pytest.mark.parametrize("body", [HELLO, {**HELLO, "stream": True}])
 async def test_a_client_that_leaves_ends_the_generation(
     fake: FakeVllm, tmp_path: Path, body: Json
@@ -133,6 +154,42 @@ async def test_running_calls_finish_after_the_signal(fake: FakeVllm, tmp_path: P
                 go.set()
                 assert (await answer.content.read()).endswith(b"data: [DONE]\n\n")
         assert await asyncio.to_thread(served.process.wait) == 0
+
+
+@asynccontextmanager
+async def hanging(
+    fake: FakeVllm, folder: Path, command: Sequence[str] = COMMAND
+) -> AsyncIterator[Gateway]:
+    """A gateway that has got a signal to stop, with a call that never ends."""
+    fake.script(Hang(asyncio.Event()))
+    argv = ("--base-url", fake.url, "--port", "0")
+    async with running(*argv, folder=folder, command=command) as served:
+        async with aiohttp.ClientSession() as http:
+            call = asyncio.create_task(http.post(served.url + CHAT, json=HELLO))
+            await fake.received(1)
+            served.process.terminate()
+            await until_refused(http, served.url)
+            yield served
+            with pytest.raises(aiohttp.ClientError):
+                await call
+
+
+async def test_a_second_signal_ends_running_calls_at_once(fake: FakeVllm, tmp_path: Path) -> None:
+    async with hanging(fake, tmp_path) as served:
+        served.process.terminate()
+        assert await asyncio.to_thread(served.process.wait, 20) == 0
+        await fake.client_left(1)
+
+
+async def test_calls_that_do_not_finish_are_ended_after_the_time_to_drain(
+    fake: FakeVllm, tmp_path: Path
+) -> None:
+    short = "import gateway.cli as cli; cli.DRAIN = 2; raise SystemExit(cli.main())"
+    async with hanging(fake, tmp_path, ("-c", short)) as served:
+        start = time.monotonic()
+        assert await asyncio.to_thread(served.process.wait, 20) == 0
+        assert time.monotonic() - start < 2 * 2
+        await fake.client_left(1)
 
 
 async def test_check_prints_configuration_and_pipeline_without_secrets(tmp_path: Path) -> None:
