@@ -13,6 +13,8 @@ from gateway.config import Config, load
 from gateway.errors import ConfigError
 
 _OVERRIDE = re.compile(r"\+{1,2}|[^=/]+=")
+_NO_MODEL = re.compile(r"\+{0,2}(listen|sessions|limits|record)[.=]")
+"""Overrides that leave open which models there are."""
 
 _MODEL_FLAGS = {
     "base_url": "base_url",
@@ -43,7 +45,7 @@ class Arguments:
     @property
     def embedded(self) -> bool:
         """Whether nothing describes a model, so that the simulated one is served."""
-        described = any(not o.startswith(("++listen.", "++record=")) for o in self.overrides)
+        described = not all(map(_NO_MODEL.match, self.overrides))
         return not self.files and not described and not Path("env.yaml").exists()
 
     def config(self) -> Config:
@@ -55,15 +57,16 @@ class Arguments:
 def parse(argv: Sequence[str]) -> Arguments:
     """The arguments; ends the process with status 2 where argparse would."""
     command, argv = _command(argv)
-    options = _parser().parse_args(argv)
+    options = _parser().parse_intermixed_args(argv)
     given: list[str] = options.given
-    request = given.pop() if command == "explain" and given else None
-    if command == "explain" and not given:
-        raise ConfigError("explain needs a configuration and a file with a request")
     overrides = [word for word in given if _OVERRIDE.match(word) and not Path(word).exists()]
     files = [word for word in given if word not in overrides]
+    request = files.pop() if command == "explain" and files else None
     flags = [*_model_flags(options, files), *_flags(options, _OTHER_FLAGS, "")]
-    return Arguments(command, tuple(files), (*overrides, *flags), request)
+    settings = (*overrides, *flags)
+    if command == "explain" and not (request and (files or settings)):
+        raise ConfigError("explain needs a configuration and a file with a request")
+    return Arguments(command, tuple(files), settings, request)
 
 
 def _command(argv: Sequence[str]) -> tuple[str, Sequence[str]]:

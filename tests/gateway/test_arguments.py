@@ -27,9 +27,29 @@ def test_where_to_listen_does_not_describe_a_model() -> None:
 
 
 @pytest.mark.parametrize(
+    "override",
+    [
+        "++limits.body=1MiB",
+        "++sessions.cookie=c",
+        "sessions={max: 5}",
+        "listen.port=9101",
+        "+listen.port=9101",
+        "record=calls",
+    ],
+)
+def test_overrides_that_describe_no_model_leave_the_embedded_one(override: str) -> None:
+    arguments = parse([override])
+    assert arguments.embedded
+    assert arguments.config().models.keys() == {"simulated"}
+
+
+@pytest.mark.parametrize(
     "argv",
     [
         ["model.yaml"],
+        ["listener.port=1"],
+        ["++default_model=a"],
+        ["models.a.base_url=http://h"],
         ["++policy_base_url=http://h/v1"],
         ["--base-url", "http://h/v1"],
         ["+config_paths=[a.yaml]"],
@@ -84,6 +104,24 @@ def test_explain_takes_a_configuration_and_a_request() -> None:
     )
     with pytest.raises(ConfigError, match="explain needs a configuration and a file"):
         parse(["explain", "r.json"])
+
+
+def test_explain_takes_the_last_file_for_the_request() -> None:
+    assert parse(["explain", "a.yaml", "r.json", "++record=calls"]) == Arguments(
+        "explain", ("a.yaml",), ("++record=calls",), "r.json"
+    )
+
+
+def test_explain_takes_flags_for_a_configuration() -> None:
+    assert parse(["explain", "--base-url", "http://a", "r.json"]) == Arguments(
+        "explain", (), ('++models.policy.base_url=["http://a"]',), "r.json"
+    )
+
+
+def test_flags_may_stand_between_files_and_overrides() -> None:
+    assert parse(["a.yaml", "--port", "9101", "++models.p.x=true"]) == Arguments(
+        "serve", ("a.yaml",), ("++models.p.x=true", "++listen.port=9101")
+    )
 
 
 def test_more_than_one_worker_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
