@@ -4,11 +4,16 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+from gateway.chat_request import metadata_object
 from gateway.config import Config, Model
 from gateway.core import Call, Json, Session
-from gateway.errors import GatewayError
+from gateway.dialects import Dialect
+from gateway.errors import BadRequest, GatewayError
 from gateway.pipeline import Entry, entries
 from gateway.served import Catalog, Served, request_half
+
+_GUIDED = ("guided_json", "guided_regex", "guided_choice", "guided_grammar")
+"""What ``extra_body`` sends as ``structured_outputs``."""
 
 
 async def explain(config: Config, catalog: Catalog, body: Json) -> str:
@@ -19,10 +24,10 @@ async def explain(config: Config, catalog: Catalog, body: Json) -> str:
     """
     served = catalog.find(body.get("model"))
     model = config.models[served.name]
-    chat = served.dialects["chat_completions"].parse(body)
+    chat = _dialect(served, body).parse(body)
     lines = [f"model {served.name}", "", "as the dialect reads it", _json(chat)]
     origins = dict.fromkeys(chat, "the request")
-    async for entry, after, before in _steps(served, entries(model), chat):
+    async for entry, after, before in _steps(served, entries(model, config.record), chat):
         lines += ["", f"after {entry.name}" + ("" if after != before else " (unchanged)")]
         if after != before:
             lines.append(_json(after))
@@ -33,6 +38,13 @@ async def explain(config: Config, catalog: Catalog, body: Json) -> str:
     lines += ["", "sent to the replica, field by field"]
     lines += [f"  {key} = {_json(sent[key], None)}   <- {origins[key]}" for key in sent]
     return "\n".join(lines)
+
+
+def _dialect(served: Served, body: Json) -> Dialect:
+    name = "responses" if "messages" not in body and "input" in body else "chat_completions"
+    if name not in served.dialects:
+        raise BadRequest(f"{served.name} has no {name}", param="input")
+    return served.dialects[name]
 
 
 async def _steps(
@@ -59,17 +71,35 @@ def _changed(name: str, model: Model, entry: Entry, before: Json, after: Json) -
 def _origin(name: str, model: Model, entry: Entry, key: str, before: Json, value: Any) -> str:
     """The setting that put the field there, or all that may have had a hand in it."""
     settings = list(_settings(name, model, entry))
+    if entry.name == "extra_body" and (layer := _layer(before, key)):
+        return layer
     for setting, given in settings:
         if isinstance(given, dict) and given.get(key) == value:
             return f"{setting}.{key}"
-    if entry.name == "extra_body" and key in str((before.get("metadata") or {}).get("extra_body")):
-        return "metadata.extra_body of the request"
     sources = [setting for setting, _ in settings]
     if key in before:
         sources.append("the request")
     if key in (before.get("metadata") or {}):
         sources.append(f"metadata.{key} of the request")
     return ", ".join(sources) or entry.name
+
+
+def _layer(before: Json, key: str) -> str | None:
+    """The part of the request that ``extra_body`` took the field from, strongest first."""
+    if spelling := _spelling(before, key):
+        return f"{spelling} of the request"
+    if _spelling(metadata_object(before, "extra_body"), key):
+        return "metadata.extra_body of the request"
+    return None
+
+
+def _spelling(layer: Json, key: str) -> str | None:
+    """The field of a layer that ``extra_body`` sends as this one, if it is there."""
+    reasoning = layer.get("reasoning")
+    if key == "reasoning_effort" and isinstance(reasoning, dict) and reasoning.get("effort"):
+        return "reasoning.effort"
+    spellings = (key, *(_GUIDED if key == "structured_outputs" else ()))
+    return next((name for name in spellings if layer.get(name) is not None), None)
 
 
 def _settings(name: str, model: Model, entry: Entry) -> Iterator[tuple[str, Any]]:

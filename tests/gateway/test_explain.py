@@ -1,5 +1,7 @@
 """What the pipeline makes of a request, and why."""
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from gateway.config import Config, Model
 from gateway.core import Json
 from gateway.errors import BadRequest
 from gateway.explain import explain
+from tests.serving import HELLO
 
 REQUEST: Json = {
     "messages": [{"role": "developer", "content": "D"}],
@@ -17,8 +20,8 @@ REQUEST: Json = {
 }
 
 
-async def explained(body: Json = REQUEST, **keys: Any) -> list[str]:
-    config = Config({"policy": Model(base_url=("http://127.0.0.1:9",), **keys)})
+async def explained(body: Json = REQUEST, /, record: str | None = None, **keys: Any) -> list[str]:
+    config = Config({"policy": Model(base_url=("http://127.0.0.1:9",), **keys)}, record=record)
     return (await explain(config, build(config)[CATALOG], body)).split("\n")
 
 
@@ -62,6 +65,33 @@ async def test_the_body_is_shown_after_each_middleware_that_changed_it() -> None
 
 async def test_a_model_that_is_not_configured_is_asked_of_the_replica() -> None:
     assert sources(await explained())["model"] == "the replica"
+
+
+@pytest.mark.parametrize(
+    ("request_fields", "key", "source"),
+    [
+        ({"guided_json": {}}, "structured_outputs", "guided_json of the request"),
+        ({"reasoning": {"effort": "low"}}, "reasoning_effort", "reasoning.effort of the request"),
+        (
+            {"metadata": {"extra_body": {"guided_regex": "a"}}},
+            "structured_outputs",
+            "metadata.extra_body of the request",
+        ),
+        ({"metadata": {"extra_body": {"top_k_": 1}}}, "top_k", "models.policy.extra_body.top_k"),
+    ],
+)
+async def test_a_field_that_extra_body_sends_has_the_layer_it_is_from(
+    request_fields: Json, key: str, source: str
+) -> None:
+    lines = await explained(HELLO | request_fields, extra_body={"top_k": 4})
+    assert sources(lines)[key] == source
+
+
+async def test_a_recorded_request_is_explained_and_not_written_down(tmp_path: Path) -> None:
+    calls = tmp_path / "calls"
+    lines = await explained(record=str(calls))
+    assert lines.count("after record (unchanged)") == 2
+    assert not await asyncio.to_thread(calls.exists)
 
 
 async def test_a_request_that_would_be_refused_is_refused() -> None:
