@@ -36,17 +36,20 @@ def entries(model: Model, record: str | None = None) -> list[Entry]:
     - ``reasoning_tags`` and ``token_ids`` on the body that is really sent, and
       ``misplaced_reasoning`` before tags are looked for in its replies. Token ids are innermost,
       so that nothing has touched the reply before they are gathered.
+
+    A list of the model's own replaces all but ``record``, which then is around it.
     """
+    client, replica = _records(record)
     if model.middlewares is not None:
-        return [_listed(item) for item in model.middlewares]
-    inner = Entry("record", {"directory": record, "at": "replica"}) if record else None
-    outer = Entry("record", {"directory": record, "at": "client"}) if record else None
-    return [
-        Entry("request_log"),
-        *([outer] if outer else []),
-        *_asked_for(model),
-        *([inner] if inner else []),
-    ]
+        return [*client, *map(_listed, model.middlewares), *replica]
+    return [Entry("request_log"), *client, *_asked_for(model), *replica]
+
+
+def _records(directory: str | None) -> tuple[list[Entry], list[Entry]]:
+    if directory is None:
+        return [], []
+    client, replica = ({"directory": directory, "at": end} for end in ("client", "replica"))
+    return [Entry("record", client)], [Entry("record", replica)]
 
 
 def _asked_for(model: Model) -> Iterator[Entry]:

@@ -57,6 +57,15 @@ def test_a_list_of_ones_own_replaces_the_default() -> None:
     ]
 
 
+def test_calls_through_a_list_of_ones_own_are_recorded_at_both_ends() -> None:
+    listed = entries(Model(middlewares=("token_ids",)), "calls")
+    assert [(e.name, e.options.get("at")) for e in listed] == [
+        ("record", "client"),
+        ("token_ids", None),
+        ("record", "replica"),
+    ]
+
+
 async def plain(call: Call, handler: Handler) -> Reply:
     """A middleware that is a function."""
     return await handler(call)
