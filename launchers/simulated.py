@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from attrs import frozen
+from attrs import field, frozen
+from attrs.validators import ge, gt, optional
 
 from gateway.core import Replica
 from launchers.external import once
@@ -23,14 +24,14 @@ class Simulated:
     Each HTTP reply carries ``X-Gateway-Simulated: 1``.
     """
 
-    replicas: int = 1
+    replicas: int = field(default=1, validator=ge(1))
     model: str = "simulated"
     """The name it is served by."""
-    max_model_len: int = 32768
+    max_model_len: int = field(default=32768, validator=ge(1))
     """In tokens, of at most three bytes each."""
-    tokens_per_second: float | None = None
+    tokens_per_second: float | None = field(default=None, validator=optional(gt(0)))
     """Of each choice of a call; as fast as possible if unset."""
-    time_to_first_token: float = 0.0
+    time_to_first_token: float = field(default=0.0, validator=ge(0))
     """In seconds."""
     reasoning: bool = False
     """Reason before the answer, unless the request switches thinking off."""

@@ -6,6 +6,9 @@ import aiohttp
 import pytest
 from openai import AsyncOpenAI
 
+from gateway.errors import ConfigError
+from gateway.pipeline import plugin
+from gateway.plugins import LAUNCHERS
 from launchers.simulated import Simulated
 from tests.launchers.client import CHAT, Client, chat, connected
 
@@ -59,3 +62,19 @@ async def test_the_openai_client_can_talk_to_it() -> None:
                 model="simulated", messages=[{"role": "user", "content": "Hello"}]
             )
     assert (reply.choices[0].message.content or "").startswith('You said "Hello".')
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "fault"),
+    [
+        ("replicas", 0, "'replicas' must be >= 1: 0"),
+        ("max_model_len", 0, "'max_model_len' must be >= 1: 0"),
+        ("tokens_per_second", 0, "'tokens_per_second' must be > 0: 0"),
+        ("tokens_per_second", -1.5, "'tokens_per_second' must be > 0: -1.5"),
+        ("time_to_first_token", -1, "'time_to_first_token' must be >= 0: -1"),
+    ],
+)
+def test_a_number_out_of_range_is_a_fault(option: str, value: float, fault: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        plugin(LAUNCHERS, "simulated", {option: value}, "launcher")
+    assert caught.value.faults == [f"{fault} @ launcher.simulated.{option}"]
