@@ -6,10 +6,12 @@ from typing import Any
 from attrs import frozen
 from omegaconf import DictConfig
 
+from gateway.chat_request import verify_fields
 from gateway.config.resolve import peek, resolve
 from gateway.config.structure import below
 from gateway.config.units import Mismatch
 from gateway.core import Json
+from gateway.errors import BadRequest
 
 SOURCES = ("base_url", "endpoint_file", "launcher")
 _BREAKING = ("model", "messages", "stream", "stream_options")
@@ -65,6 +67,8 @@ def conflicts(block: Block) -> Iterator[str]:
             f" @ {below(block.path, 'is_responses_native')}"
         )
     yield from _overriding(block, training)
+    for key in ("extra_body", "sampling_overrides"):
+        yield from _mistyped(block, key)
 
 
 def _overriding(block: Block, training: bool) -> Iterator[str]:
@@ -79,9 +83,15 @@ def _overriding(block: Block, training: bool) -> Iterator[str]:
     if not training:
         return
     for key, needed in _TRAINING.items():
-        if key in overrides and not _same(overrides[key], needed):
+        if key in overrides and overrides[key] != needed:
             yield f"token ids need {key}: {str(needed).lower()} @ {below(path, key)}"
 
 
-def _same(value: object, other: object) -> bool:
-    return type(value) is type(other) and value == other
+def _mistyped(block: Block, key: str) -> Iterator[str]:
+    """The values that a request would be refused for."""
+    fields = block.options.get(key)
+    for name, value in fields.items() if isinstance(fields, dict) else ():
+        try:
+            verify_fields({} if name in _BREAKING else {name: value})
+        except BadRequest as error:
+            yield f"{error.message} @ {below(below(block.path, key), error.param or name)}"

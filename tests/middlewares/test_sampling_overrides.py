@@ -1,5 +1,10 @@
 """Fields that win over whatever a call says; numbers are those of the behaviour checklist."""
 
+import pytest
+
+from gateway.errors import ConfigError
+from gateway.pipeline import plugin
+from gateway.plugins import MIDDLEWARES
 from middlewares.sampling_overrides import SamplingOverrides
 from tests.calls import call, sent
 from tests.fake_vllm import FakeVllm
@@ -35,3 +40,10 @@ async def test_tokenize_is_not_told_of_overrides(fake: FakeVllm) -> None:
     async with serving(fake, sampling_overrides={"temperature": 1.0}) as client:
         await client.post(HELLO, "/tokenize")
     assert "temperature" not in fake.requests[-1].body
+
+
+def test_a_value_that_a_request_would_be_refused_for_is_a_fault() -> None:
+    with pytest.raises(ConfigError) as caught:
+        plugin(MIDDLEWARES, "sampling_overrides", {"fields": {"n": "two"}}, "m")
+    fault = "n must be an integer, not a string @ m.sampling_overrides.fields"
+    assert caught.value.faults == [fault]

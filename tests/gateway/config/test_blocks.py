@@ -89,9 +89,8 @@ def test_some_overrides_would_break_every_call(key: str) -> None:
     ("overrides", "fault"),
     [
         ({"n": 2}, "token ids need n: 1 @ models.policy.sampling_overrides.n"),
-        ({"n": True}, "token ids need n: 1 @ models.policy.sampling_overrides.n"),
         (
-            {"logprobs": 1},
+            {"logprobs": False},
             "token ids need logprobs: true @ models.policy.sampling_overrides.logprobs",
         ),
         (
@@ -119,6 +118,22 @@ def test_some_overrides_would_lose_the_token_ids(overrides: Json, fault: str) ->
 def test_other_overrides_are_fine(overrides: object) -> None:
     given = block(sampling_overrides=overrides, return_token_id_information=True)
     assert [*conflicts(given)] == []
+
+
+@pytest.mark.parametrize("key", ["extra_body", "sampling_overrides"])
+def test_fields_that_a_request_would_be_refused_for_are_faults(key: str) -> None:
+    fields = {"n": "two", "reasoning": {"effort": 3}, "chat_template_kwargs": "x", "top_k": "any"}
+    path = f"models.policy.{key}"
+    assert [*conflicts(block(**{key: fields}))] == [
+        f"n must be an integer, not a string @ {path}.n",
+        f"reasoning.effort must be a string, not an integer @ {path}.reasoning.effort",
+        f"chat_template_kwargs must be an object, not a string @ {path}.chat_template_kwargs",
+    ]
+
+
+@pytest.mark.parametrize("key", ["extra_body", "sampling_overrides"])
+def test_fields_may_be_null(key: str) -> None:
+    assert [*conflicts(block(**{key: {"n": None, "tools": None}}))] == []
 
 
 def test_the_engines_own_responses_have_no_token_ids() -> None:
