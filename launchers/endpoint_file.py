@@ -7,20 +7,25 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from attrs import define, field
+from yarl import URL
 
 logger = logging.getLogger(__name__)
 
 Urls = tuple[str, ...]
 
 
-async def watch(file: Path, *, grace: float, interval: float) -> AsyncGenerator[Urls, None]:
+async def watch(
+    file: Path, *, grace: float, interval: float, users: bool = True
+) -> AsyncGenerator[Urls, None]:
     """
     The URLs in the file, and again on every change; both times are in seconds.
+
+    Without ``users`` a URL with a user does not count.
 
     What counts is the content, which is read every time: a file may be written twice within
     one tick of its time of change.
     """
-    listing, shown = Listing(file, grace), None
+    listing, shown = Listing(file, grace, users), None
     clock = asyncio.get_running_loop().time
     while True:
         urls = listing.look(await asyncio.to_thread(_read, file), clock())
@@ -43,6 +48,7 @@ class Listing:
 
     file: Path
     grace: float
+    users: bool = True
     _text: str | None = field(default=None, init=False)
     _listed: Urls = field(default=(), init=False)
     _counting: Urls = field(default=(), init=False)
@@ -79,16 +85,30 @@ class Listing:
     def _parsed(self, text: str) -> Iterator[str]:
         for number, line in enumerate(text.splitlines(), 1):
             url = line.partition("#")[0].strip()
-            if _is_root(url):
-                yield url.rstrip("/").removesuffix("/v1").rstrip("/")
+            if url and (fault := self._fault(url)):
+                logger.warning("%s, line %d: %s", self.file, number, fault)
             elif url:
-                logger.warning("%s, line %d: not the http(s) URL of a server", self.file, number)
+                yield url.rstrip("/").removesuffix("/v1").rstrip("/")
+
+    def _fault(self, url: str) -> str | None:
+        if not is_root(url):
+            return "not the http(s) URL of a server"
+        if not self.users and has_user(url):
+            return "a user in the URL, and an api_key: only one of them can be sent"
+        return None
 
 
-def _is_root(url: str) -> bool:
+def has_user(url: str) -> bool:
+    """Whether the URL carries a user, which is sent as Authorization."""
+    return "@" in urlsplit(url).netloc
+
+
+def is_root(url: str) -> bool:
+    """Whether this is the address of a server whose name can be resolved."""
     try:
         parts = urlsplit(url)
         _ = parts.port
+        (URL(url).raw_host or "").encode("idna")  # as it is done to resolve the name
     except ValueError:
         return False
     known = parts.scheme in ("http", "https") and parts.hostname and not parts.query

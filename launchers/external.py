@@ -1,17 +1,33 @@
 """Replicas that somebody else runs: fixed URLs, or a file that lists them."""
 
 import logging
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 
 from gateway.core import Replica
-from launchers.endpoint_file import watch
+from launchers.endpoint_file import has_user, is_root, watch
 
 logger = logging.getLogger(__name__)
+
+_HEADER = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 5.5
+
+
+def _addresses(_: object, __: "Attribute[Any]", urls: Sequence[str]) -> None:
+    for index, url in enumerate(urls):
+        if not is_root(url):
+            raise ValueError(f"not the http(s) URL of a server: number {index}")
+
+
+def _sendable(_: object, __: "Attribute[Any]", headers: Mapping[str, str]) -> None:
+    for name, value in headers.items():
+        if not _HEADER.fullmatch(value):
+            raise ValueError(f"the value of {name!r} cannot stand in a header")
 
 
 async def once(replicas: Sequence[Replica]) -> AsyncGenerator[Sequence[Replica], None]:
@@ -29,13 +45,23 @@ class External:
     ``endpoint_stale_grace_s`` seconds.
     """
 
-    base_url: tuple[str, ...] = ()
+    base_url: tuple[str, ...] = field(default=(), repr=False, validator=_addresses)
     """Without ``/v1`` and without a trailing slash."""
-    headers: Mapping[str, str] = field(factory=dict, repr=False)
+    headers: Mapping[str, str] = field(
+        factory=dict, repr=False, validator=_sendable, metadata={"secret": True}
+    )
     """Sent with every request; they carry the key."""
     endpoint_file: str | None = None
     endpoint_stale_grace_s: float = 300.0
     endpoint_check_interval_s: float = 10.0
+
+    def __attrs_post_init__(self) -> None:
+        if self._has_key and any(map(has_user, self.base_url)):
+            raise ValueError("a user in the URL, and an api_key: only one of them can be sent")
+
+    @property
+    def _has_key(self) -> bool:
+        return any(name.lower() == "authorization" for name in self.headers)
 
     @asynccontextmanager
     async def launch(self) -> AsyncIterator[AsyncIterator[Sequence[Replica]]]:
@@ -46,7 +72,8 @@ class External:
 
     async def _listed_in(self, file: str) -> AsyncGenerator[Sequence[Replica], None]:
         grace, interval = self.endpoint_stale_grace_s, self.endpoint_check_interval_s
-        async with aclosing(watch(Path(file), grace=grace, interval=interval)) as changes:
+        found = watch(Path(file), grace=grace, interval=interval, users=not self._has_key)
+        async with aclosing(found) as changes:
             async for urls in changes:
                 yield self._replicas(urls)
 

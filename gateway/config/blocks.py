@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from gateway.chat_request import verify_fields
 from gateway.config.resolve import peek, resolve
 from gateway.config.structure import below
-from gateway.config.units import Mismatch
+from gateway.config.units import Mismatch, without_user
 from gateway.core import Json
 from gateway.errors import BadRequest
 
@@ -67,6 +67,7 @@ def conflicts(block: Block) -> Iterator[str]:
             f" @ {below(block.path, 'is_responses_native')}"
         )
     yield from _overriding(block, training)
+    yield from _two_keys(block)
     for key in ("extra_body", "sampling_overrides"):
         yield from _mistyped(block, key)
 
@@ -87,11 +88,26 @@ def _overriding(block: Block, training: bool) -> Iterator[str]:
             yield f"token ids need {key}: {str(needed).lower()} @ {below(path, key)}"
 
 
+def _two_keys(block: Block) -> Iterator[str]:
+    """A URL with a user is sent as Authorization, as is the key."""
+    headers, urls = block.options.get("default_headers"), block.options.get("base_url")
+    names = [name.lower() for name in headers] if isinstance(headers, dict) else []
+    if block.options.get("api_key") is None and "authorization" not in names:
+        return
+    path = below(block.path, "base_url")
+    listed = {path: urls} if isinstance(urls, str) else {}
+    if isinstance(urls, list):
+        listed = {below(path, index): url for index, url in enumerate(urls)}
+    for place, url in listed.items():
+        if without_user(str(url)) != url:
+            yield f"a user in the URL, and an api_key: only one of them can be sent @ {place}"
+
+
 def _mistyped(block: Block, key: str) -> Iterator[str]:
     """The values that a request would be refused for."""
     fields = block.options.get(key)
     for name, value in fields.items() if isinstance(fields, dict) else ():
         try:
-            verify_fields({} if name in _BREAKING else {name: value})
+            verify_fields({name: value})
         except BadRequest as error:
             yield f"{error.message} @ {below(below(block.path, key), error.param or name)}"

@@ -58,7 +58,9 @@ class Model:
 
     base_url: tuple[str, ...] = field(default=(), metadata={"unit": "url"})
     """The replicas, one string or a list; kept without the ``/v1`` that they may end in."""
-    api_key: str | None = field(default=None, repr=False, metadata={"secret": True})
+    api_key: str | None = field(
+        default=None, repr=False, validator=rules.header, metadata={"secret": True}
+    )
     """Sent to the replicas as a Bearer token."""
     model: str | None = None
     """The name that the replicas know the model by; asked of the first one if unset."""

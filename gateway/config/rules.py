@@ -22,6 +22,12 @@ def must_be(wording: str, rule: Callable[[Any], bool]) -> Rule:
     return check
 
 
+def header(_: object, field: "Attribute[Any]", value: str | None) -> None:
+    """A value that HTTP can carry; it is not quoted, since it may be secret."""
+    if not _HEADER.fullmatch(value or ""):
+        raise ValueError(f"{field.name} cannot stand in a header")
+
+
 def headers(_: object, field: "Attribute[Any]", value: Mapping[str, str]) -> None:
     """Names and values that HTTP can carry; values are not quoted, since they may be secret."""
     for name, content in value.items():

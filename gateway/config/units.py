@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
 
+from yarl import URL
+
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _BYTES = {
     **{unit: 1000**power for power, unit in enumerate(["B", "KB", "MB", "GB"])},
@@ -62,6 +64,7 @@ def _quantity(value: object, units: Mapping[str, float], expected: str) -> float
 def _is_address(value: str) -> bool:
     try:
         parts = urlsplit(value)
+        (URL(value).raw_host or "").encode("idna")  # as it is done to resolve the name
         return _is_server(parts) and not (parts.query or parts.fragment or re.search(r"\s", value))
     except ValueError:
         return False

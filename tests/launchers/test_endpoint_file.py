@@ -39,12 +39,23 @@ def test_blank_lines_and_comments_do_not_count() -> None:
         "http://one two",
         "http://one/?a=b",
         "http://one:port",
+        "http://one..two",
+        f"http://{'a' * 64}",
         "http://[",
     ],
 )
 def test_a_bad_line_is_skipped_with_a_warning(line: str, caplog: pytest.LogCaptureFixture) -> None:
     assert listing().look(f"{ONE}\n{line}", 0) == (ONE,)
     assert caplog.messages == ["endpoints, line 2: not the http(s) URL of a server"]
+
+
+def test_a_url_with_a_user_is_skipped_beside_a_key(caplog: pytest.LogCaptureFixture) -> None:
+    text = f"{ONE}\nhttp://me:secret@two"
+    assert Listing(Path("endpoints"), 10, users=False).look(text, 0) == (ONE,)
+    assert caplog.messages == [
+        "endpoints, line 2: a user in the URL, and an api_key: only one of them can be sent"
+    ]
+    assert listing().look(text, 0) == (ONE, "http://me:secret@two")
 
 
 def test_a_bad_line_is_told_once(caplog: pytest.LogCaptureFixture) -> None:

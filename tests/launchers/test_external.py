@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core import Replica
+from gateway.core import Json, Replica
+from gateway.errors import ConfigError
+from gateway.pipeline import plugin
+from gateway.plugins import LAUNCHERS
 from launchers.external import External
 
 QUICK = 0.001
@@ -31,6 +34,33 @@ async def test_fixed_urls_are_given_once() -> None:
 
 def test_the_key_is_not_shown() -> None:
     assert "secret" not in repr(External(headers={"Authorization": "Bearer secret"}))
+
+
+def test_a_url_with_a_user_is_not_shown() -> None:
+    assert "secret" not in repr(External(base_url=("http://me:secret@one:8000",)))
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        (
+            {"base_url": ["http://one", "http://two..three"]},
+            "not the http(s) URL of a server: number 1 @ launcher.external.base_url",
+        ),
+        (
+            {"headers": {"Authorization": "hush\n"}},
+            "the value of 'Authorization' cannot stand in a header @ launcher.external.headers",
+        ),
+        (
+            {"headers": {"Authorization": "hush"}, "base_url": ["http://me:hush@one"]},
+            "a user in the URL, and an api_key: only one of them can be sent @ launcher.external",
+        ),
+    ],
+)
+def test_what_cannot_be_sent_is_a_fault_at_start(options: Json, fault: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        plugin(LAUNCHERS, "external", options, "launcher")
+    assert caught.value.faults == [fault]
 
 
 @pytest.mark.parametrize(
@@ -86,3 +116,10 @@ async def test_the_headers_are_sent_to_replicas_of_a_file_too(tmp_path: Path) ->
     async with external.launch() as sets:
         (replica,) = await anext(sets)
     assert replica.headers == {"Authorization": "Bearer key"}
+
+
+async def test_a_line_with_a_user_is_skipped_beside_a_key(tmp_path: Path) -> None:
+    file = tmp_path / "endpoints"
+    file.write_text("http://one:8000\nhttp://me:secret@two:8000\n")
+    headers = {"Authorization": "Bearer key"}
+    assert await names(External(headers=headers, endpoint_file=str(file))) == ["one:8000"]

@@ -136,6 +136,18 @@ def test_fields_may_be_null(key: str) -> None:
     assert [*conflicts(block(**{key: {"n": None, "tools": None}}))] == []
 
 
+@pytest.mark.parametrize(
+    "key", [{"api_key": "hush"}, {"default_headers": {"authorization": "Bearer hush"}}]
+)
+@pytest.mark.parametrize(
+    ("urls", "place"), [("http://u:hush@a", ""), (["http://a", "http://u@b"], "[1]")]
+)
+def test_a_url_with_a_user_leaves_no_room_for_a_key(key: Json, urls: object, place: str) -> None:
+    fault = "a user in the URL, and an api_key: only one of them can be sent"
+    assert [*conflicts(block(base_url=urls, **key))] == [f"{fault} @ models.policy.base_url{place}"]
+    assert [*conflicts(block(base_url=urls, default_headers={"X-Team": "rl"}))] == []
+
+
 def test_the_engines_own_responses_have_no_token_ids() -> None:
     fault = (
         "return_token_id_information is true, and the engine's Responses API has no token ids @ "

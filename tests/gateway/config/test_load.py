@@ -204,3 +204,8 @@ def test_whatever_yaml_holds_is_loaded_or_refused_in_words(tree: Any, values: li
 def test_whatever_an_override_says_is_taken_or_refused_in_words(overrides: list[str]) -> None:
     with suppress(ConfigError):
         load([], overrides)
+
+
+def test_a_key_that_cannot_be_sent_is_a_fault_that_does_not_quote_it() -> None:
+    text = 'models: {policy: {base_url: http://a, api_key: "hush\\n"}}'
+    assert faults(text) == ["api_key cannot stand in a header @ models.policy.api_key"]

@@ -33,6 +33,8 @@ def made(rule: Rule, value: object) -> object:
         (rules.plugin, {"simulated": None}),
         (rules.plugins, None),
         (rules.plugins, ("record", {"token_ids": {}})),
+        (rules.header, None),
+        (rules.header, "any text, ü\t"),
         (rules.headers, {}),
         (rules.headers, {"X-Key": "any text, ü\t"}),
     ],
@@ -61,6 +63,8 @@ def test_what_is_right_passes(rule: Rule, value: object) -> None:
             "it must be a list of names, or of one name with its options each, "
             "got ({'a': 1, 'b': 2},)",
         ),
+        (rules.header, "sec\nret", "it cannot stand in a header"),
+        (rules.header, "€", "it cannot stand in a header"),
         (rules.headers, {"X Key": "secret"}, "'X Key' is not the name of a header"),
         (rules.headers, {"X": "sec\nret"}, "the value of 'X' cannot stand in a header"),
         (rules.headers, {"X": "€"}, "the value of 'X' cannot stand in a header"),

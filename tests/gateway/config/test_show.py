@@ -23,16 +23,17 @@ def test_what_is_shown_has_no_secrets() -> None:
         sessions: {secret: hidden-1}
         models:
           policy:
-            base_url: http://user:hidden-2@a:8000/v1
+            base_url: http://a:8000/v1
             api_key: hidden-3
             default_headers: {X-Key: hidden-4}
+          other: {base_url: "http://user:hidden-2@a:8000/v1"}
     """)
     shown = show(config)
     assert "hidden" not in shown
     assert "hidden" not in repr(config).replace("http://user:hidden-2@", "")
     read = yaml.safe_load(shown)
     policy = read["models"]["policy"]
-    assert policy["base_url"] == ["http://***@a:8000"]
+    assert read["models"]["other"]["base_url"] == ["http://***@a:8000"]
     assert (policy["api_key"], policy["default_headers"]) == ("***", {"X-Key": "***"})
     assert read["sessions"]["secret"] == "***"
 
