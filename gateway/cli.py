@@ -14,6 +14,7 @@ from gateway.app import CATALOG, FOLLOWING, build
 from gateway.arguments import Arguments, parse
 from gateway.codec import decode_request
 from gateway.config import Config, show
+from gateway.config.masking import masked, without_user
 from gateway.errors import ConfigError, GatewayError, LaunchError
 from gateway.explain import explain
 from gateway.pipeline import entries
@@ -60,8 +61,8 @@ async def check(config: Config, _: Arguments) -> int:
     for name, model in config.models.items():
         print(f"\npipeline of {name}, outermost first")
         for entry in entries(model, config.record):
-            options = ", ".join(f"{k}={v!r}" for k, v in entry.options.items())
-            print(f"  {entry.name}({options})")
+            options = ", ".join(f"{k}={v!r}" for k, v in masked(entry.options).items())
+            print(without_user(f"  {entry.name}({options})"))
     return 0
 
 

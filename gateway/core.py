@@ -149,7 +149,7 @@ class Replica:
 
     name: str
     """Stable over restarts, and safe in a cookie."""
-    url: str
+    url: str = field(repr=False)
     """Without ``/v1`` and without a trailing slash."""
     headers: Mapping[str, str] = field(factory=dict, repr=False)
     """Sent with every request; they carry the key."""

@@ -7,9 +7,10 @@ from attrs import frozen
 from omegaconf import DictConfig
 
 from gateway.chat_request import verify_fields
+from gateway.config.masking import without_user
 from gateway.config.resolve import peek, resolve
 from gateway.config.structure import below
-from gateway.config.units import Mismatch, without_user
+from gateway.config.units import Mismatch
 from gateway.core import Json
 from gateway.errors import BadRequest
 

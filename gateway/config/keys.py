@@ -6,6 +6,7 @@ from typing import Any, Literal
 from attrs import field, frozen
 
 from gateway.config import rules
+from gateway.config.masking import shown
 
 Options = Mapping[str, Any]
 
@@ -56,7 +57,7 @@ class Limits:
 class Model:
     """One model: its replicas, and what is done to its calls."""
 
-    base_url: tuple[str, ...] = field(default=(), metadata={"unit": "url"})
+    base_url: tuple[str, ...] = field(default=(), repr=shown, metadata={"unit": "url"})
     """The replicas, one string or a list; kept without the ``/v1`` that they may end in."""
     api_key: str | None = field(
         default=None, repr=False, validator=rules.header, metadata={"secret": True}
@@ -115,9 +116,13 @@ class Model:
     """How often a call that no replica of that file took is tried again, half a second apart."""
     endpoint_check_interval_s: float = field(default=10.0, validator=rules.positive)
     """Seconds between looks at that file."""
-    launcher: str | Options | None = field(default=None, validator=rules.plugin)
+    launcher: str | Options | None = field(
+        default=None, repr=shown, validator=rules.plugin, metadata={"options": True}
+    )
     """A launcher by name, or one name with its options, instead of ``base_url``."""
-    middlewares: tuple[str | Options, ...] | None = field(default=None, validator=rules.plugins)
+    middlewares: tuple[str | Options, ...] | None = field(
+        default=None, repr=shown, validator=rules.plugins, metadata={"options": True}
+    )
     """The pipeline, outermost first, instead of the one that the keys above ask for."""
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from attrs import Attribute
 
+from gateway.config.masking import shown
+
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2, and RFC 6265 4.1.1
 _HEADER = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 5.5
 
@@ -17,7 +19,7 @@ def must_be(wording: str, rule: Callable[[Any], bool]) -> Rule:
 
     def check(_: object, field: "Attribute[Any]", value: Any) -> None:
         if not rule(value):
-            raise ValueError(f"{field.name} must be {wording}, got {value!r}")
+            raise ValueError(f"{field.name} must be {wording}, got {shown(value)}")
 
     return check
 

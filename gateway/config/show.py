@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
-from attrs import fields, has
+from attrs import Attribute, fields, has
 
 from gateway.config.keys import Config
-from gateway.config.units import without_user
+from gateway.config.masking import hidden, masked, without_user
 
 
 def show(config: Config) -> str:
@@ -19,7 +19,7 @@ def _shown(value: Any) -> Any:
     if has(type(value)):
         pairs = ((key, getattr(value, key.name)) for key in fields(type(value)))
         return {
-            key.name: _hidden(item) if key.metadata.get("secret") else _shown(item)
+            key.name: _of_key(key, item)
             for key, item in pairs
             if item is not None and item != () and item != {}
         }
@@ -28,5 +28,7 @@ def _shown(value: Any) -> Any:
     return [_shown(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _hidden(value: Any) -> Any:
-    return dict.fromkeys(value, "***") if isinstance(value, Mapping) else "***"
+def _of_key(key: "Attribute[Any]", value: Any) -> Any:
+    if key.metadata.get("secret"):
+        return hidden(value)
+    return masked(value) if key.metadata.get("options") else _shown(value)

@@ -6,6 +6,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from yarl import URL
 
+from gateway.config.masking import shown
+
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _BYTES = {
     **{unit: 1000**power for power, unit in enumerate(["B", "KB", "MB", "GB"])},
@@ -13,7 +15,6 @@ _BYTES = {
 }
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-z]+)")
 _HOST = re.compile(r"[\w.-]+|[0-9A-Fa-f:.]+")
-_USER = re.compile(r"://[^/\s]*@")
 
 
 class Mismatch(ValueError):
@@ -25,7 +26,7 @@ class Mismatch(ValueError):
         self.value = value
 
     def __str__(self) -> str:
-        return f"expected {self.expected}, got {without_user(repr(self.value))}"
+        return f"expected {self.expected}, got {shown(self.value)}"
 
 
 def seconds(value: object) -> float:
@@ -47,11 +48,6 @@ def root_url(value: object) -> str:
     if not isinstance(value, str) or not _is_address(value):
         raise Mismatch("an http or https URL with a host", value)
     return value.rstrip("/").removesuffix("/v1").rstrip("/")
-
-
-def without_user(text: str) -> str:
-    """The text with ``user:password`` of every URL in it hidden."""
-    return _USER.sub("://***@", text)
 
 
 def _quantity(value: object, units: Mapping[str, float], expected: str) -> float:

@@ -201,6 +201,15 @@ async def test_check_prints_configuration_and_pipeline_without_secrets(tmp_path:
     assert "hush" not in out
 
 
+async def test_check_prints_the_options_of_middlewares_without_secrets(tmp_path: Path) -> None:
+    extra = {"fields": {"token": "hush", "proxy": "http://me:hush@a", "top_k": 4}}
+    file = config(tmp_path, base_url="http://127.0.0.1:9", middlewares=[{"extra_body": extra}])
+    status, out, _ = await run("check", file, cwd=tmp_path)
+    assert status == 0
+    assert "  extra_body(fields={'token': '***', 'proxy': 'http://***@a', 'top_k': 4})" in out
+    assert "hush" not in out
+
+
 async def test_all_faults_are_printed_and_the_status_is_2(tmp_path: Path) -> None:
     file = config(tmp_path, base_url="http://127.0.0.1:9", modle="m", uses_reasoning_parser="no")
     for command in ((), ("check",)):

@@ -211,7 +211,7 @@ def test_contents_and_keys_stay_out_of_the_text_of_a_call() -> None:
 
 
 def test_the_key_stays_out_of_the_text_of_a_replica() -> None:
-    assert "hunter2" not in repr(Replica("r", "http://h", {"Authorization": "hunter2"}))
+    assert "hunter2" not in repr(Replica("r", "http://u:hunter2@h", {"Authorization": "hunter2"}))
 
 
 def test_once_says_each_thing_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -55,13 +55,19 @@ def test_what_is_right_passes(rule: Rule, value: object) -> None:
         (rules.token, "a b", "it must be of letters, digits and !#$%&'*+-.^_`|~, got 'a b'"),
         (rules.token, "a=", "it must be of letters, digits and !#$%&'*+-.^_`|~, got 'a='"),
         (rules.token, "", "it must be of letters, digits and !#$%&'*+-.^_`|~, got ''"),
-        (rules.tokens, ("a", "b:"), "it must be names of headers, got ('a', 'b:')"),
+        (rules.tokens, ("a", "b:"), "it must be names of headers, got ['a', 'b:']"),
         (rules.plugin, {}, "it must be a name, or one name with its options, got {}"),
+        (
+            rules.plugin,
+            {"external": {"headers": {"X": "hush"}}, "a": {"url": "http://u:hush@a"}},
+            "it must be a name, or one name with its options, "
+            "got {'external': {'headers': {'X': '***'}}, 'a': {'url': 'http://***@a'}}",
+        ),
         (
             rules.plugins,
             ({"a": 1, "b": 2},),
             "it must be a list of names, or of one name with its options each, "
-            "got ({'a': 1, 'b': 2},)",
+            "got [{'a': 1, 'b': 2}]",
         ),
         (rules.header, "sec\nret", "it cannot stand in a header"),
         (rules.header, "€", "it cannot stand in a header"),

@@ -1,0 +1,35 @@
+"""What is shown in place of secrets."""
+
+from typing import Any
+
+import pytest
+
+from gateway.config.masking import hidden, masked, shown, without_user
+
+
+def test_passwords_are_hidden_wherever_they_stand() -> None:
+    text = "http://u:p@a/v1 and https://b/@c and http://u:p@ss@d"
+    assert without_user(text) == "http://***@a/v1 and https://b/@c and http://***@d"
+
+
+@pytest.mark.parametrize(
+    "key", ["headers", "api_key", "secret", "token", "password", "authorization", "API_Key"]
+)
+def test_what_is_below_the_name_of_a_secret_is_hidden(key: str) -> None:
+    options = {"vllm": [{key: "hush", "tokens": 5}]}
+    assert masked(options) == {"vllm": [{key: "***", "tokens": 5}]}
+
+
+@pytest.mark.parametrize("value", [None, "simulated", 5, {"simulated": {"replicas": 2}}, ["a"]])
+def test_the_rest_is_shown(value: Any) -> None:
+    assert masked(value) == value
+
+
+def test_of_hidden_headers_the_names_are_shown() -> None:
+    assert hidden({"X-Key": "hush"}) == {"X-Key": "***"}
+
+
+def test_one_line_hides_both_kinds() -> None:
+    assert shown({"url": "http://u:p@a", "token": "hush"}) == (
+        "{'url': 'http://***@a', 'token': '***'}"
+    )
