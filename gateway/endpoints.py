@@ -12,10 +12,12 @@ from gateway import sse
 from gateway.chat_request import TOKENIZE_FIELDS, tokenize_body
 from gateway.codec import decode_request
 from gateway.core import Call, Json, Replica, Reply
-from gateway.dialects import Encoder
+from gateway.dialects import Dialect, Encoder
 from gateway.dialects.envelope import openai_error
 from gateway.errors import BadRequest, GatewayError, UpstreamError
 from gateway.event_stream import EventStream
+from gateway.native import Native
+from gateway.overflow import HEADERS, empty_reply, is_overflow, told
 from gateway.served import Catalog, Served
 from gateway.sessions import Identities
 from gateway.transport import CALL_ID, SEAT, Seat, json_response
@@ -41,6 +43,7 @@ class Endpoints:
             yield web.get(f"{prefix}/v1/models", self.models)
             yield web.get(f"{prefix}/v1/models/{{id:.+}}", self.one_model)
             yield web.post(f"{prefix}/v1/chat/completions", self.chat_completions)
+            yield web.post(f"{prefix}/v1/responses", self.responses)
             yield web.post(f"{prefix}/v1/completions", self.completions)
             for version in ("", "/v1"):
                 yield web.post(f"{prefix}{version}/tokenize", self.tokenize)
@@ -67,7 +70,14 @@ class Endpoints:
         return json_response(self.catalog.card(request.match_info["id"]))
 
     async def chat_completions(self, request: web.Request) -> web.StreamResponse:
-        return await self._converse(request, "chat_completions")
+        body, served = await self._read(request)
+        return await self._converse(request, served, body, "chat_completions")
+
+    async def responses(self, request: web.Request) -> web.StreamResponse:
+        body, served = await self._read(request)
+        if served.native is not None:
+            return await self._native(request, served, served.native, body)
+        return await self._converse(request, served, body, "responses")
 
     async def completions(self, request: web.Request) -> web.StreamResponse:
         body, served = await self._read(request)
@@ -120,27 +130,38 @@ class Endpoints:
             replica=replica,
         )
 
-    async def _converse(self, request: web.Request, name: str) -> web.StreamResponse:
-        body, served = await self._read(request)
+    async def _converse(
+        self, request: web.Request, served: Served, body: Json, name: str
+    ) -> web.StreamResponse:
         dialect = served.dialects[name]
         chat = dialect.parse(body)
         async with self._seated(request, served, body) as seat:
             call = self._call(request, seat, chat, name)
-            reply = await served.handler(call)
+            return await _answer(request, seat, dialect, body, await served.handler(call))
+
+    async def _native(
+        self, request: web.Request, served: Served, native: Native, body: Json
+    ) -> web.StreamResponse:
+        """The engine's own Responses API; only an overflow is answered as for other models."""
+        sent = native.body(body)
+        async with self._seated(request, served, body) as seat:
             try:
-                _arrive(seat, reply)
-                first = await anext(reply.chunks, None)
-                if first is None:
-                    raise UpstreamError("the reply is empty")
-                encoder = dialect.encoder(body, reply.sent, call.id)
-                events = _events(encoder, first, reply)
-                if body.get("stream") is True:
-                    return await _stream(request, events, encoder)
-                async for _ in events:
-                    pass
-                return json_response(encoder.result())
-            finally:
-                await reply.aclose()
+                return await self._relay(request, seat, sent, "/v1/responses")
+            except UpstreamError as error:
+                if not is_overflow(error, sent):
+                    raise
+                if native.propagate:
+                    raise told(error) from error
+                chunk = empty_reply(request[CALL_ID], served.name, {})
+                sent["model"] = served.pool.model or served.name
+                reply = Reply.of(
+                    chunk,
+                    sent=sent,
+                    attempts=error.attempts,
+                    replica=error.replica,
+                    headers=HEADERS,
+                )
+                return await _answer(request, seat, served.dialects["responses"], body, reply)
 
     async def _forward(
         self, request: web.Request, served: Served, body: Json, path: str
@@ -180,9 +201,25 @@ PREFIXES = (
 )
 
 
-def _arrive(seat: Seat, reply: Reply) -> None:
-    seat.replica, seat.attempts = reply.replica or seat.replica, reply.attempts
-    seat.headers = reply.headers
+async def _answer(
+    request: web.Request, seat: Seat, dialect: Dialect, body: Json, reply: Reply
+) -> web.StreamResponse:
+    """The reply in the client's language, streamed if it asked for that."""
+    try:
+        seat.replica, seat.attempts = reply.replica or seat.replica, reply.attempts
+        seat.headers = reply.headers
+        first = await anext(reply.chunks, None)
+        if first is None:
+            raise UpstreamError("the reply is empty")
+        encoder = dialect.encoder(body, reply.sent, request[CALL_ID])
+        events = _events(encoder, first, reply)
+        if body.get("stream") is True:
+            return await _stream(request, events, encoder)
+        async for _ in events:
+            pass
+        return json_response(encoder.result())
+    finally:
+        await reply.aclose()
 
 
 async def _events(encoder: Encoder, first: Json, reply: Reply) -> AsyncIterator[bytes]:
@@ -209,8 +246,8 @@ async def _stream(
                     await stream.send(data)
         except GatewayError as error:
             await stream.send(_failure(error, encoder))
-        except ConnectionError:
-            raise
+        except aiohttp.ClientConnectionResetError:
+            raise  # the client is gone
         except Exception:
             logger.exception("call %s failed", request[CALL_ID])
             await stream.send(_failure(GatewayError("internal error"), encoder))

@@ -8,7 +8,9 @@ from gateway.config import Model
 from gateway.core import Call, Handler, Json, Middleware, Reply, compose
 from gateway.dialects import Dialect
 from gateway.dialects.chat_completions import ChatCompletions
+from gateway.dialects.responses import Responses
 from gateway.errors import BadRequest, NotFound
+from gateway.native import Native
 from gateway.pipeline import build, entries, tells_reasoning
 from gateway.pool import Pool
 
@@ -21,6 +23,8 @@ class Served:
     pool: Pool
     middlewares: Sequence[Middleware]
     dialects: Mapping[str, Dialect]
+    native: Native | None = None
+    """Set if Responses requests go to the engine unconverted."""
     handler: Handler = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -32,7 +36,9 @@ class Served:
         reasoning = model.chat_reasoning if tells_reasoning(pipeline) else "untouched"
         chat = ChatCompletions(reasoning)
         middlewares = build(model, f"models.{name}.middlewares", record)
-        return cls(name, pool, middlewares, {chat.name: chat})
+        responses = Responses(model.unsupported_tools)
+        native = Native.of(model) if model.is_responses_native else None
+        return cls(name, pool, middlewares, {d.name: d for d in (chat, responses)}, native)
 
     async def request_half(self, call: Call) -> Json:
         """The body that the pipeline would send."""

@@ -6,7 +6,7 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 
-from aiohttp import http_exceptions, web
+from aiohttp import ClientConnectionResetError, http_exceptions, web
 from attrs import define, evolve, field
 
 from gateway.codec import encode
@@ -61,7 +61,7 @@ async def errors(request: web.Request, handler: Next) -> web.StreamResponse:
         return error_response(request, error)
     except web.HTTPException as error:
         return _from_http(request, error)
-    except ConnectionError:
+    except ClientConnectionResetError:
         raise  # the client is gone
     except Exception:
         logger.exception("call %s failed", request[CALL_ID])
@@ -148,6 +148,8 @@ class Discreet(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, ClientConnectionResetError):
+            return False  # that a client leaves is no error of ours
         if isinstance(error, http_exceptions.HttpProcessingError):
             record.msg, record.args, record.exc_info = "refused a malformed HTTP request", (), None
             record.levelno, record.levelname = logging.INFO, "INFO"

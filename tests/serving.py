@@ -69,7 +69,8 @@ class Answer:
     @property
     def events(self) -> list[Any]:
         """The decoded events of a stream, with ``[DONE]`` as it is."""
-        data = [e.removeprefix(b"data: ") for e in self.raw.split(b"\n\n") if e.startswith(b"data")]
+        lines = [line for event in self.raw.split(b"\n\n") for line in event.split(b"\n")]
+        data = [line[6:] for line in lines if line.startswith(b"data: ")]
         return [d.decode() if d == b"[DONE]" else json.loads(d) for d in data]
 
     @property

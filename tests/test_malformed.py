@@ -15,8 +15,10 @@ from gateway.config import Limits, Model
 from gateway.core import Json
 from tests.serving import CHAT, HELLO, Client, serving
 
+RESPONSES = "/v1/responses"
 ROUTES = [
     CHAT,
+    RESPONSES,
     "/v1/completions",
     "/tokenize",
     "/v1/tokenize",
@@ -93,6 +95,40 @@ async def check(gateways: list[Client], body: Any, paths: list[str] = ROUTES) ->
                 assert isinstance(answer.error["message"], str)
 
 
+items = st.recursive(
+    values
+    | st.fixed_dictionaries(
+        {},
+        optional={
+            "type": st.sampled_from(
+                [
+                    *("message", "reasoning", "function_call", "function_call_output"),
+                    *("item_reference", "web_search_call", "custom_tool_call", "input_text"),
+                    *("input_image", "output_text", "refusal", "summary_text", "function"),
+                ]
+            )
+            | values,
+            "role": st.sampled_from(["user", "assistant", "system", "developer", "tool"]) | values,
+            **dict.fromkeys(
+                ("text", "call_id", "name", "arguments", "output", "image_url", "id"), values
+            ),
+        },
+    ),
+    lambda inner: st.fixed_dictionaries(
+        {"type": st.sampled_from(["message", "reasoning", "function_call_output", "namespace"])},
+        optional={
+            key: st.lists(inner, max_size=2) | inner
+            for key in ("content", "summary", "output", "tools")
+        },
+    ),
+    max_leaves=6,
+)
+PARAMETERS = [
+    "instructions", "stream", "max_output_tokens", "top_logprobs", "parallel_tool_calls", "include",
+    "metadata", "user", "text", "reasoning", "tools", "tool_choice", "truncation", "background",
+    "previous_response_id", "conversation", "prompt", "store", "temperature", "top_k", "n", "model",
+]  # fmt: skip
+
 SLOW = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 
 
@@ -110,6 +146,18 @@ async def test_wrong_types_at_every_known_field(
     gateways: list[Client], known: Json, history: Any
 ) -> None:
     await check(gateways, {"messages": history, **known}, [CHAT, "/tokenize", "/v1/completions"])
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@SLOW
+@given(
+    given=st.lists(items, max_size=3) | values,
+    parameters=st.dictionaries(st.sampled_from(PARAMETERS), values | items, max_size=3),
+)
+async def test_wrong_items_and_parameters_of_a_responses_request(
+    gateways: list[Client], given: Any, parameters: Json
+) -> None:
+    await check(gateways, {"input": given, **parameters}, [RESPONSES])
 
 
 @pytest.mark.asyncio(loop_scope="module")

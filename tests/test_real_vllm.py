@@ -67,6 +67,7 @@ CONFIGURATION = """
 listen: {{port: 0}}
 models:
   plain: {{base_url: {plain}, model: tiny-plain}}
+  native: {{base_url: {plain}, model: tiny-plain, is_responses_native: true}}
   training: {{base_url: {plain}/v1/, model: tiny-plain, return_token_id_information: true}}
   telling: {{base_url: {plain}, model: tiny-plain, propagate_context_overflow_errors: true}}
   thinking: {{base_url: [{one}, {two}], model: tiny-reasoning, uses_reasoning_parser: true}}
@@ -209,7 +210,7 @@ def test_the_sdk_completes_a_prompt(client: OpenAI) -> None:
 
 
 def test_the_sdk_lists_the_models(client: OpenAI) -> None:
-    names = ["plain", "training", "telling", "thinking", "fields", "quiet"]
+    names = ["plain", "native", "training", "telling", "thinking", "fields", "quiet"]
     assert sorted(model.id for model in client.models.list()) == sorted(names)
 
 
@@ -531,3 +532,100 @@ async def test_a_client_that_leaves_a_complete_call_stops_the_engine(
         with pytest.raises(asyncio.CancelledError):
             await waiting
     assert await asyncio.to_thread(engines.plain.reaches, 0, 10)
+
+
+# The Responses API
+
+
+def test_a_response_says_what_chat_says(client: OpenAI) -> None:
+    response = client.responses.create(
+        model="plain", input="What is the capital of France?", temperature=0
+    )
+    assert response.output_text == "The capital of France is Paris."
+    assert response.usage is not None
+    assert response.usage.input_tokens == 37
+
+
+def test_a_response_streams(client: OpenAI) -> None:
+    with client.responses.stream(
+        model="plain", input="What is the capital of France?", temperature=0
+    ) as stream:
+        pieces = [e.delta for e in stream if e.type == "response.output_text.delta"]
+        final = stream.get_final_response()
+    assert "".join(pieces) == final.output_text == "The capital of France is Paris."
+    assert len(pieces) > 1
+
+
+def test_a_response_has_its_reasoning_as_an_item(client: OpenAI) -> None:
+    response = client.responses.create(
+        model="thinking",
+        input="What is the capital of France?",
+        temperature=0,
+        extra_body={"thinking_token_budget": 6},
+    )
+    assert [item.type for item in response.output] == ["reasoning", "message"]
+    assert response.output[0].summary[0].text  # type: ignore[union-attr]
+    assert response.output_text
+
+
+def test_the_schema_of_a_response_is_kept_to(client: OpenAI) -> None:
+    given: Any = {"type": "json_schema", "name": "sky", "schema": ULTRAVIOLET, "strict": True}
+    response = client.responses.create(
+        model="plain",
+        input="What colour is the sky?",
+        temperature=0,
+        max_output_tokens=40,
+        text={"format": given},
+    )
+    assert json.loads(response.output_text) == {"colour": "ultraviolet"}
+
+
+def test_a_response_calls_a_tool(client: OpenAI) -> None:
+    tool: Any = {"type": "function", **GET_WEATHER["function"]}
+    response = client.responses.create(
+        model="quiet",
+        input="What is the weather in Paris?",
+        tools=[tool],
+        tool_choice="required",
+        temperature=0,
+        max_output_tokens=80,
+    )
+    [call] = [item for item in response.output if item.type == "function_call"]
+    assert call.name == "get_weather"
+    assert "city" in json.loads(call.arguments)
+
+
+def test_the_token_ids_of_a_response_are_on_its_last_item(client: OpenAI) -> None:
+    response = client.responses.create(
+        model="training", input="What is the capital of France?", temperature=0, top_p=1
+    )
+    extra = response.output[-1].model_extra or {}
+    assert len(extra["prompt_token_ids"]) == 37
+    assert len(extra["generation_token_ids"]) == len(extra["generation_log_probs"]) == 8
+
+
+@pytest.mark.parametrize("model", ["plain", "native"])
+@streamed_or_not
+async def test_an_overflow_is_an_incomplete_response_without_output(
+    served: Gateway, model: str, stream: bool
+) -> None:
+    body = {"model": model, "input": "word " * 3000, "stream": stream}
+    async with aiohttp.ClientSession() as http:
+        async with http.post(f"{served.url}/v1/responses", json=body) as answer:
+            assert (answer.status, answer.headers["X-Gateway-Overflow"]) == (200, "1")
+            if stream:
+                events = [
+                    codec.decode(e) async for e in parse(answer.content.iter_any()) if e[:1] == b"{"
+                ]
+                response = events[-1]["response"]
+            else:
+                response = await answer.json()
+    assert (response["status"], response["output"]) == ("incomplete", [])
+    assert response["incomplete_details"] == {"reason": "max_output_tokens"}
+
+
+def test_a_native_engine_answers_for_itself(client: OpenAI) -> None:
+    response = client.responses.create(
+        model="native", input="What is the capital of France?", temperature=0
+    )
+    assert response.output_text == "The capital of France is Paris."

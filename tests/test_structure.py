@@ -17,10 +17,20 @@ OURS = ("gateway", "middlewares", "launchers")
 TOP = {"setup.cfg", "pyproject.toml", "README.md", *OURS, "tests"}
 GROUPS = {"gateway.middlewares": "middlewares", "gateway.launchers": "launchers"}
 
-CONTRACT = ("core", "errors", "chunks", "codec", "sse", "plugins", "shapes", "chat_request")
+CONTRACT = (
+    "core",
+    "errors",
+    "chunks",
+    "codec",
+    "sse",
+    "plugins",
+    "shapes",
+    "chat_request",
+    "overflow",
+)
 PURE = frozenset(f"gateway.{name}" for name in CONTRACT)
 FOR_MIDDLEWARES = frozenset(
-    f"gateway.{name}" for name in ("core", "errors", "chunks", "codec", "chat_request")
+    f"gateway.{name}" for name in ("core", "errors", "chunks", "codec", "chat_request", "overflow")
 )
 FOR_LAUNCHERS = FOR_MIDDLEWARES | {"gateway.sse", "gateway.codec"}
 HEAVY = {"vllm", "ray", "huggingface_hub"}

@@ -94,6 +94,15 @@ async def test_a_recorded_request_is_explained_and_not_written_down(tmp_path: Pa
     assert not await asyncio.to_thread(calls.exists)
 
 
+async def test_a_responses_request_is_explained_as_one() -> None:
+    lines = await explained({"input": "Hello"}, extra_body={"top_k": 4})
+    assert sources(lines) == {
+        "messages": "the request",
+        "top_k": "models.policy.extra_body.top_k",
+        "model": "the replica",
+    }
+
+
 async def test_a_request_that_would_be_refused_is_refused() -> None:
     with pytest.raises(BadRequest, match=r"^n must be 1 while token ids are collected$"):
         await explained({**REQUEST, "n": 2}, return_token_id_information=True)
