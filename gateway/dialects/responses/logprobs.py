@@ -11,7 +11,8 @@ class Spelling:
     The generated tokens, one entry each, and how far the texts so far have used them up.
 
     The engine does not say of what part a token is; reasoning, markup and the text of the
-    answer all have theirs.
+    answer all have theirs. It never sends them later than the text, so they are there when
+    an item ends.
     """
 
     entries: list[Json] = field(factory=list)

@@ -24,8 +24,8 @@ from gateway.errors import GatewayError
 from gateway.sse import DONE, Event
 
 OVERFLOW = "context_length_exceeded"
-_REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
-"""Of incomplete responses, by the finish reason of the choice."""
+_CUT = {"length": "max_output_tokens", "content_filter": "content_filter", "abort": None}
+"""The finish reasons of a cut reply, and what this API calls them, where it has a word."""
 
 
 @define
@@ -138,12 +138,11 @@ class ResponsesEncoder:
     def _finished(self) -> Iterator[Said]:
         if not self._items and not self._overflow:
             yield from self._begin("msg", 0, Message(self._id("msg"), 0))
-        reason = _REASONS.get(self._finish or "")
-        status = "incomplete" if reason else "completed"
+        status = "incomplete" if self._finish in _CUT else "completed"
         if self._items:
             self._items[-1].extra = self._arrays
         yield from self._end(status)
-        if reason:
+        if reason := _CUT.get(self._finish or ""):
             self._response["incomplete_details"] = {"reason": reason}
         self._complete(status)
         yield f"response.{status}", {"response": {**self._response}}

@@ -45,8 +45,13 @@ _FIELDS = {
     "truncation": a(str),
     "chat_template_kwargs": a(dict),
 }
-_REFUSED = ("previous_response_id", "conversation", "prompt")
-"""What would change the answer and cannot be honoured."""
+_REFUSED = {
+    "previous_response_id": "nothing is stored here",
+    "conversation": "nothing is stored here",
+    "prompt": "nothing is stored here",
+    "messages": "they are called input here",
+}
+"""What would change the answer and cannot be honoured, and why."""
 
 _HINTS = (
     *("include", "store", "service_tier", "safety_identifier", "max_tool_calls", "truncation"),
@@ -55,7 +60,7 @@ _HINTS = (
 """What is accepted and does not change the answer."""
 
 _OURS = (
-    *("input", "messages", "instructions", "text", "reasoning", "tools", "tool_choice"),
+    *("input", "instructions", "text", "reasoning", "tools", "tool_choice"),
     "max_output_tokens",
 )
 """What has another form in a chat request."""
@@ -84,9 +89,9 @@ def to_chat(body: Json, tools_of: Callable[[Json], Tools]) -> Json:
 
 
 def _refuse(body: Json) -> None:
-    for name in _REFUSED:
+    for name, reason in _REFUSED.items():
         if body.get(name):
-            raise BadRequest(f"{name} is not supported: nothing is stored here", param=name)
+            raise BadRequest(f"{name} is not supported: {reason}", param=name)
     if body.get("n", 1) != 1:
         raise BadRequest("n must be 1: a response is one choice", param="n")
     if body.get("background"):

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.core import Json
 from gateway.dialects.responses import Responses
@@ -10,7 +12,14 @@ from gateway.errors import BadRequest
 from middlewares.developer_role import DeveloperRole
 from middlewares.reasoning_tags import ReasoningTags
 from tests.calls import call, sent
+from tests.gateway.dialects.responses.replay import reply_of
+from tests.strategies import complete_replies
 
+ARRAYS: Json = {
+    "prompt_token_ids": [1],
+    "generation_token_ids": [2],
+    "generation_log_probs": [-0.5],
+}
 USER: Json = {"role": "user", "content": "Hello"}
 TEXT: Json = {
     "type": "message",
@@ -249,6 +258,18 @@ def test_token_arrays_of_any_item_are_on_the_message_and_the_newest_win() -> Non
     turn, _, other = messages({**reasoning("R"), **older}, {**TEXT, **newer}, USER, TEXT)
     assert newer.items() <= turn.items()
     assert not newer.keys() & other.keys()
+
+
+@given(reply=complete_replies(max_choices=1), arrays=st.just({}) | st.just(ARRAYS))
+def test_what_was_answered_comes_back_as_it_was_said(reply: Json, arrays: Json) -> None:
+    said = reply["choices"][0]["message"]
+    said |= arrays
+    [message] = messages(*reply_of(reply)["output"])
+    thought = f"<think>{said['reasoning']}</think>" if said["reasoning"] else ""
+    assert (message["content"] or "") == thought + (said["content"] or "")
+    assert message.get("refusal") == said["refusal"]
+    assert message.get("tool_calls", []) == (said.get("tool_calls") or [])
+    assert {key: message[key] for key in ARRAYS if key in message} == arrays
 
 
 @pytest.mark.parametrize("kind", ["mcp_call", "item_reference", "computer_call", "compaction"])

@@ -11,13 +11,14 @@ from openai.types.responses import Response, ResponseStreamEvent
 from openresponses_types import types as open_responses
 from pydantic import BaseModel, TypeAdapter
 
-from gateway.chunks import Cut, as_chunk, split
+from gateway.chunks import Cut, as_chunk, fold, split
 from gateway.codec import encode
 from gateway.core import Json
 from gateway.errors import UpstreamError
 from gateway.sse import Event
+from middlewares.reasoning_tags import ReasoningTags
 from tests import plausible, recorded
-from tests.calls import chunk
+from tests.calls import Replica, call, chunk, collect
 from tests.gateway.dialects.responses.replay import (
     NOW,
     encoder,
@@ -27,7 +28,7 @@ from tests.gateway.dialects.responses.replay import (
     response,
     told,
 )
-from tests.strategies import complete_replies, cuts
+from tests.strategies import complete_replies, cuts, texts
 
 CALL = {"index": 0, "id": "t-1", "function": {"name": "f", "arguments": "{}"}}
 TOKENS = {
@@ -148,6 +149,14 @@ def test_both_schemas_accept_every_recorded_reply(name: str, body: Json) -> None
     events = told(chunks, to)
     assert replayed(events) == to.result()
     check(events, to.result())
+
+
+@pytest.mark.parametrize("name", [name for name in recorded.chats() if recorded.streamed(name)])
+async def test_a_recorded_stream_says_what_its_complete_form_says(name: str) -> None:
+    results = []
+    for chunks in (recorded.chunks(name), [as_chunk(recorded.reply(name))]):
+        results.append(response(*await collect(ReasoningTags(), call(), Replica(chunks))))
+    assert results[0] == results[1]
 
 
 @settings(max_examples=30)
@@ -280,6 +289,12 @@ def test_a_cut_item_is_incomplete_and_the_last(finish: str, reason: str) -> None
     assert result["incomplete_details"] == {"reason": reason}
 
 
+def test_what_the_engine_gave_up_is_incomplete_without_a_reason() -> None:
+    result = response(ended({"content": "A"}, "abort"))
+    assert said(result) == [("message", "A", "incomplete")]
+    assert (result["status"], result["incomplete_details"]) == ("incomplete", None)
+
+
 def test_a_refusal_is_a_message_with_a_part_of_its_own() -> None:
     [item] = response(ended({"refusal": "No."}))["output"]
     assert item["content"] == [{"type": "refusal", "refusal": "No."}]
@@ -353,6 +368,29 @@ def test_log_probabilities_are_on_the_text_that_their_tokens_spell() -> None:
         assert replayed(events) == to.result()
         check(events, to.result())
         assert to.result()["output"][1]["content"][0]["logprobs"] == expected
+
+
+@settings(max_examples=60)
+@given(
+    thoughts=st.lists(texts(1), max_size=3),
+    words=st.lists(texts(1), max_size=3),
+    arguments=st.lists(texts(1), max_size=2),
+)
+def test_log_probabilities_are_the_same_whole_and_streamed(
+    thoughts: list[str], words: list[str], arguments: list[str]
+) -> None:
+    deltas: list[Json] = [{"reasoning": text} for text in thoughts]
+    deltas += [{"content": text} for text in words]
+    deltas += [
+        {"tool_calls": [{**CALL, "function": {"name": "f", "arguments": text}}]}
+        for text in arguments
+    ]
+    pieces = [
+        chunk(delta, logprobs={"content": [*spelled("<tag>"), *spelled(*text)]})
+        for delta, text in zip(deltas, [*thoughts, *words, *arguments], strict=True)
+    ]
+    pieces.append(ended({}))
+    assert response(*pieces) == response(as_chunk(fold(pieces)))
 
 
 def test_a_call_of_a_function_in_a_namespace_has_both_its_names() -> None:

@@ -131,6 +131,7 @@ def test_one_choice_is_what_there_is_anyway() -> None:
         ),
         ({"conversation": "c"}, "conversation is not supported: nothing is stored here"),
         ({"prompt": {"id": "p"}}, "prompt is not supported: nothing is stored here"),
+        ({"messages": MESSAGES}, "messages is not supported: they are called input here"),
         ({"background": True}, "background must be false: nothing is stored here"),
         ({"truncation": "auto"}, "truncation must be disabled"),
         ({"n": 2}, "n must be 1: a response is one choice"),
