@@ -21,9 +21,9 @@ from gateway.dialects.responses.output import (
 from gateway.dialects.responses.response import skeleton, usage
 from gateway.dialects.responses.tools import Tools
 from gateway.errors import GatewayError
+from gateway.overflow import STOP_REASON
 from gateway.sse import DONE, Event
 
-OVERFLOW = "context_length_exceeded"
 _CUT = {"length": "max_output_tokens", "content_filter": "content_filter", "abort": None}
 """The finish reasons of a cut reply, and what this API calls them, where it has a word."""
 
@@ -95,9 +95,9 @@ class ResponsesEncoder:
         delta = choice["delta"]
         self._spelling.entries += token_entries(choice) or []
         self._arrays |= {k: delta[k] for k in ARRAYS if delta.get(k) is not None}
-        if choice.get("finish_reason"):
-            self._finish = choice["finish_reason"]
-            self._overflow = self._finish == "length" and choice.get("stop_reason") == OVERFLOW
+        if finish := choice.get("finish_reason"):
+            self._finish = finish
+            self._overflow = finish == "length" and choice.get("stop_reason") == STOP_REASON
         yield from self._text("rs", reasoning(delta))
         yield from self._text("msg", delta.get("content") or "")
         yield from self._text("refusal", delta.get("refusal") or "")

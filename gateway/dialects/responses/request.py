@@ -37,6 +37,8 @@ _FIELDS = {
     "include": each(a(str)),
     "metadata": a(dict),
     "user": a(str),
+    "safety_identifier": a(str),
+    "max_tool_calls": a(int),
     "prompt_cache_key": a(str),
     "text": an_object({"format": _FORMAT, "verbosity": a(str)}),
     "reasoning": an_object({"effort": a(str), "summary": a(str)}),

@@ -5,10 +5,7 @@ from typing import Any
 from gateway.core import Json
 from gateway.dialects.responses.tools import OFFERED
 
-_ECHOED = (
-    *("instructions", "max_tool_calls", "safety_identifier", "prompt_cache_key", "user"),
-    "previous_response_id",
-)
+_ECHOED = ("instructions", "max_tool_calls", "safety_identifier", "prompt_cache_key", "user")
 """Fields of the request that come back as they were, null where there were none."""
 
 
@@ -27,6 +24,7 @@ def skeleton(body: Json, sent: Json) -> Json:
         "output": [],
         "usage": None,
         "completed_at": None,
+        "previous_response_id": None,
         "background": False,
         "store": False,
         "truncation": "disabled",

@@ -289,6 +289,10 @@ def test_a_cut_item_is_incomplete_and_the_last(finish: str, reason: str) -> None
     assert result["incomplete_details"] == {"reason": reason}
 
 
+def test_what_is_cut_before_the_first_word_is_an_empty_message_that_is_incomplete() -> None:
+    assert said(response(ended({"content": ""}, "length"))) == [("message", "", "incomplete")]
+
+
 def test_what_the_engine_gave_up_is_incomplete_without_a_reason() -> None:
     result = response(ended({"content": "A"}, "abort"))
     assert said(result) == [("message", "A", "incomplete")]

@@ -11,6 +11,7 @@ from gateway.chat_request import verify_chat
 from gateway.core import Json
 from gateway.dialects.responses import Responses
 from gateway.errors import BadRequest
+from tests import recorded
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
 
@@ -167,6 +168,15 @@ def test_a_format_without_a_meaning_is_refused(format: Json, message: str, param
     assert refusal(text={"format": format}) == (message, param)
 
 
+@pytest.mark.parametrize("name", recorded.names("responses-", path="/v1/responses", status=200))
+def test_what_the_engine_itself_accepts_and_says_is_accepted(name: str) -> None:
+    verify_chat(Responses().parse(recorded.request(name)))
+    if not recorded.streamed(name):
+        output = recorded.body(name)["output"]
+        [message] = Responses().parse({"input": output})["messages"]
+        assert message["content"] or message["tool_calls"]
+
+
 def test_a_request_is_not_changed_in_place() -> None:
     body = {"input": [{"role": "user", "content": "x"}], "max_output_tokens": 7, "seed": None}
     before = deepcopy(body)
@@ -231,7 +241,8 @@ CHOICES = near("auto", "required") | some(
 BODIES = some(
     "instructions model stream max_output_tokens top_logprobs parallel_tool_calls background n "
     "include metadata user prompt_cache_key truncation chat_template_kwargs previous_response_id "
-    "conversation prompt store stream_options messages logprobs reasoning_effort temperature",
+    "conversation prompt store safety_identifier max_tool_calls stream_options "
+    "messages logprobs reasoning_effort temperature",
     input=near("x") | st.lists(ITEMS | VALUES, max_size=4),
     tools=st.lists(TOOLS | VALUES, max_size=3) | VALUES,
     tool_choice=CHOICES,
