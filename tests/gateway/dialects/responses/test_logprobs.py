@@ -13,9 +13,11 @@ def taken(spelling: Spelling, text: str) -> list[bytes]:
 
 
 def test_texts_are_found_one_after_the_other() -> None:
-    spelling = Spelling(entries(b"<t>", b"a", b"</t>", b"a", b"b"))
-    assert taken(spelling, "a") == [b"a"]
-    assert taken(spelling, "ab") == [b"a", b"b"]
+    thought, markup, answer = entries(b"a", b"</t>", b"a")
+    answer["logprob"] = -2.0
+    spelling = Spelling([thought, markup, answer])
+    assert [entry["logprob"] for entry in spelling.take("a")] == [-1.0]
+    assert [entry["logprob"] for entry in spelling.take("a")] == [-2.0]
 
 
 def test_a_character_may_be_spelled_by_several_tokens() -> None:
