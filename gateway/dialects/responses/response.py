@@ -25,6 +25,7 @@ def skeleton(body: Json, sent: Json) -> Json:
         "usage": None,
         "completed_at": None,
         "previous_response_id": None,
+        "prompt": None,
         "background": False,
         "store": False,
         "truncation": "disabled",
