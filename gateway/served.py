@@ -36,8 +36,8 @@ class Served:
         reasoning = model.chat_reasoning if tells_reasoning(pipeline) else "untouched"
         chat = ChatCompletions(reasoning)
         middlewares = build(model, f"models.{name}.middlewares", record)
-        responses = Responses(model.unsupported_tools)
         native = Native.of(model) if model.is_responses_native else None
+        responses = Responses("drop" if native else model.unsupported_tools)
         return cls(name, pool, middlewares, {d.name: d for d in (chat, responses)}, native)
 
     async def request_half(self, call: Call) -> Json:

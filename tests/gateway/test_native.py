@@ -86,7 +86,7 @@ async def test_an_overflow_is_an_empty_response(fake: FakeVllm) -> None:
     fake.script(OVERFLOW, OVERFLOW, path=RESPONSES)
     async with serving(fake, is_responses_native=True) as client:
         answer = await ask(client)
-        streamed = await ask(client, stream=True)
+        streamed = await ask(client, stream=True, tools=[{"type": "web_search"}])
     assert answer.headers["X-Gateway-Overflow"] == "1"
     assert (answer.json["status"], answer.json["output"]) == ("incomplete", [])
     assert answer.json["incomplete_details"] == {"reason": "max_output_tokens"}

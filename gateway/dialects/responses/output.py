@@ -1,6 +1,7 @@
 """Output items, as they grow."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 from attrs import define, field
@@ -18,7 +19,7 @@ def derived_id(prefix: str, *parts: object) -> str:
 
 
 @define
-class Item:
+class Item(ABC):
     """
     An item of the output.
 
@@ -60,18 +61,21 @@ class Item:
         """The fields that say which item an event is about."""
         return {"item_id": self.id, "output_index": self.index, **fields}
 
+    @abstractmethod
     def bare(self) -> Json:
         """The item without its content."""
-        raise NotImplementedError
 
+    @abstractmethod
     def content(self) -> Json:
-        raise NotImplementedError
+        """The fields that its content is in."""
 
+    @abstractmethod
     def growth(self, text: str) -> Said:
-        raise NotImplementedError
+        """The event of more of it."""
 
+    @abstractmethod
     def ending(self) -> Iterator[Said]:
-        raise NotImplementedError
+        """The events of its content's end."""
 
 
 class Reasoning(Item):
