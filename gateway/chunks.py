@@ -18,6 +18,9 @@ Cut = Callable[[str], Iterable[str]]
 REASONING = ("reasoning", "reasoning_content")
 """The names that vLLM has had for it; up to 0.10 it was the second."""
 TEXTS = (*REASONING, "content", "refusal")
+BUNDLE = ("prompt_token_ids", "generation_token_ids", "generation_log_probs")
+"""What a message carries for the trainer, all three or none."""
+ARRAYS = (*BUNDLE, "routed_experts")
 
 
 def as_chunk(reply: Json) -> Chunk:
@@ -127,7 +130,7 @@ def split(reply: Json, cut: Cut) -> Iterator[Chunk]:
     """
     head = {k: v for k, v in reply.items() if k not in ("choices", "usage")}
     head["object"] = "chat.completion.chunk"
-    common: Json = {k: head[k] for k in ("id", "object", "created", "model") if k in head}
+    common = _common(head)
     if "usage" in reply and reply["usage"] is None:
         head["usage"] = None
     first = head
@@ -184,8 +187,12 @@ def _deltas(message: Json, cut: Cut) -> Iterator[Json]:
 
 def bare(chunk: Chunk, index: int, delta: Json) -> Chunk:
     """A chunk of the same reply with nothing but this delta."""
-    kept: Json = {k: chunk[k] for k in ("id", "object", "created", "model") if k in chunk}
-    return {**kept, "choices": [{"index": index, "delta": delta, "finish_reason": None}]}
+    choice = {"index": index, "delta": delta, "finish_reason": None}
+    return {**_common(chunk), "choices": [choice]}
+
+
+def _common(chunk: Chunk) -> Json:
+    return {k: chunk[k] for k in ("id", "object", "created", "model") if k in chunk}
 
 
 def reasoning(delta: Json) -> str:
@@ -199,10 +206,10 @@ def token_ids(choice: Json) -> list[int] | None:
     return ids
 
 
-def log_probs(choice: Json) -> list[float] | None:
+def log_probs(choice: Json) -> list[float | None] | None:
     """The log probabilities of a choice's tokens, natural base; None where there are none."""
     entries = token_entries(choice)
-    return None if entries is None else [entry["logprob"] for entry in entries]
+    return None if entries is None else [entry.get("logprob") for entry in entries]
 
 
 def token_entries(choice: Json) -> list[Json] | None:

@@ -20,7 +20,7 @@ from gateway.native import Native
 from gateway.overflow import HEADERS, empty_reply, is_overflow, told
 from gateway.served import Catalog, Served
 from gateway.sessions import Identities
-from gateway.transport import CALL_ID, SEAT, Seat, json_response
+from gateway.transport import CALL_ID, DIALECT, SEAT, Seat, json_response
 from gateway.upstream import Upstream, parts, passed_on, read
 
 logger = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ class Endpoints:
     async def _converse(
         self, request: web.Request, served: Served, body: Json, name: str
     ) -> web.StreamResponse:
-        dialect = served.dialects[name]
+        dialect = request[DIALECT] = served.dialects[name]
         chat = dialect.parse(body)
         async with self._seated(request, served, body) as seat:
             call = self._call(request, seat, chat, name)
@@ -153,7 +153,7 @@ class Endpoints:
                 if native.propagate:
                     raise told(error) from error
                 chunk = empty_reply(request[CALL_ID], served.name, {})
-                sent["model"] = served.pool.model or served.name
+                sent["model"] = served.pool.sent_model
                 reply = Reply.of(
                     chunk,
                     sent=sent,
@@ -174,7 +174,7 @@ class Endpoints:
     ) -> web.StreamResponse:
         """The body with the engine's model name, and the replica's answer byte for byte."""
         pool = seat.served.pool
-        body = {**body, "model": pool.model or pool.name}
+        body = {**body, "model": pool.sent_model}
 
         async def attempt(replica: Replica) -> aiohttp.ClientResponse:
             return await self.upstream.open(replica, path, body, request[CALL_ID])
@@ -212,14 +212,20 @@ async def _answer(
         if first is None:
             raise UpstreamError("the reply is empty")
         encoder = dialect.encoder(body, reply.sent, request[CALL_ID])
-        events = _events(encoder, first, reply)
         if body.get("stream") is True:
-            return await _stream(request, events, encoder)
-        async for _ in events:
-            pass
-        return json_response(encoder.result())
+            return await _stream(request, _events(encoder, first, reply), encoder)
+        return json_response(await _whole(encoder, first, reply))
     finally:
         await reply.aclose()
+
+
+async def _whole(encoder: Encoder, first: Json, reply: Reply) -> Json:
+    """The complete form; its events are for nobody, so they are not written."""
+    encoder.feed(first)
+    async for chunk in reply.chunks:
+        encoder.feed(chunk)
+    encoder.finish()
+    return encoder.result()
 
 
 async def _events(encoder: Encoder, first: Json, reply: Reply) -> AsyncIterator[bytes]:

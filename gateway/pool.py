@@ -76,6 +76,11 @@ class Pool:
         return {n: m.card for n, m in self._members.items() if m.card is not None}
 
     @property
+    def sent_model(self) -> str:
+        """The ``model`` of the requests to the replicas."""
+        return self.model or self.name
+
+    @property
     def waiting_for(self) -> list[str]:
         """The replicas that are down, by name."""
         return [name for name, member in self._members.items() if not member.up]
@@ -209,7 +214,7 @@ class Pool:
 
     async def __call__(self, call: Call) -> Reply:
         """The end of the pipeline: the call's body, to the replica that it is meant for."""
-        body = {**call.body, "model": self.model or self.name}
+        body = {**call.body, "model": self.sent_model}
 
         async def attempt(replica: Replica) -> Reply:
             return await self.upstream.chat(replica, body, call.id)
@@ -262,7 +267,7 @@ class Pool:
         """The ``ask`` of a call: one more POST to its replica, or to the named one."""
 
         async def ask(path: str, body: Json, replica: str | None = replica) -> Json:
-            body = {**body, "model": self.model or self.name}
+            body = {**body, "model": self.sent_model}
 
             async def attempt(target: Replica) -> Json:
                 return await self.upstream.post(target, path, body, call_id)

@@ -11,6 +11,7 @@ from attrs import define, evolve, field
 
 from gateway.codec import encode
 from gateway.core import Session
+from gateway.dialects import Dialect
 from gateway.dialects.envelope import openai_error
 from gateway.errors import BadRequest, GatewayError, NotFound, TooLarge
 from gateway.served import Catalog, Served
@@ -36,6 +37,8 @@ class Seat:
 
 
 SEAT = web.RequestKey("seat", Seat)
+DIALECT = web.RequestKey[Dialect]("dialect", Dialect)
+"""The language that errors are told in, once it is known."""
 
 
 @web.middleware
@@ -73,7 +76,9 @@ def error_response(request: web.Request, error: GatewayError) -> web.Response:
     seat = request.get(SEAT)
     if seat is not None:
         seat.replica, seat.attempts = error.replica or seat.replica, error.attempts or seat.attempts
-    response = json_response(openai_error(error), error.status)
+    dialect = request.get(DIALECT)
+    told = openai_error(error) if dialect is None else dialect.error(error)
+    response = json_response(told, error.status)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(math.ceil(error.retry_after))
     return response

@@ -135,6 +135,10 @@ def _unreachable(error: BaseException) -> GatewayError:
     return UpstreamUnreachable(f"the replica {what}: {_said(error)}", refused=refused)
 
 
+def _broken_off(error: BaseException) -> UpstreamUnreachable:
+    return UpstreamUnreachable(f"the replica broke off in the middle of its answer: {_said(error)}")
+
+
 def _said(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
@@ -144,8 +148,7 @@ async def read(response: aiohttp.ClientResponse) -> bytes:
     try:
         return await response.read()
     except _BROKEN as error:
-        message = f"the replica broke off in the middle of its answer: {_said(error)}"
-        raise UpstreamUnreachable(message) from error
+        raise _broken_off(error) from error
     finally:
         response.close()
 
@@ -173,8 +176,7 @@ async def parts(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         async for part in response.content.iter_any():
             yield part
     except _BROKEN as error:
-        message = f"the replica broke off in the middle of its answer: {_said(error)}"
-        raise UpstreamUnreachable(message) from error
+        raise _broken_off(error) from error
 
 
 async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[Chunk]:

@@ -10,6 +10,7 @@ from attrs import define, field, frozen
 from gateway.chunks import usage_tokens
 from gateway.core import Call, Chunk, Handler, Json, Reply
 from gateway.errors import GatewayError
+from gateway.overflow import STOP_REASON
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +64,8 @@ class _Line:
         for choice in chunk["choices"]:
             if choice.get("finish_reason"):
                 self.end = str(choice["finish_reason"])
-                if choice.get("stop_reason") == "context_length_exceeded":
-                    self.end = "context_length_exceeded"
+                if choice.get("stop_reason") == STOP_REASON:
+                    self.end = STOP_REASON
 
     def fail(self, error: BaseException) -> None:
         if isinstance(error, GatewayError):

@@ -2,9 +2,8 @@
 
 from attrs import frozen
 
+from gateway.chunks import ARRAYS
 from gateway.core import Call, Handler, Json, Reply
-
-ARRAYS = ("prompt_token_ids", "generation_token_ids", "generation_log_probs", "routed_experts")
 
 
 @frozen

@@ -7,14 +7,19 @@ from typing import Any
 from attrs import define, field, frozen
 
 from gateway.chat_request import tokenize_body
-from gateway.chunks import REASONING, prompt_token_ids, token_entries, token_ids
+from gateway.chunks import (
+    ARRAYS,
+    BUNDLE,
+    REASONING,
+    log_probs,
+    prompt_token_ids,
+    token_entries,
+    token_ids,
+)
 from gateway.core import Call, Chunk, Handler, Json, Once, Reply
 from gateway.errors import BadRequest, UpstreamError
 
 logger = logging.getLogger(__name__)
-
-BUNDLE = ("prompt_token_ids", "generation_token_ids", "generation_log_probs")
-ARRAYS = (*BUNDLE, "routed_experts")
 
 
 @frozen
@@ -123,7 +128,9 @@ class _Capture:
     first: Chunk | None
     prompt: list[int] | None = None
     ids: list[int] | None = None
+    log_probs: list[float | None] | None = None
     entries: list[Json] | None = None
+    """The tokens with their spelling, where the ids are read off it."""
     given: Json = field(factory=dict)
     """What the engine itself put on the message."""
     done: bool = False
@@ -149,7 +156,9 @@ class _Capture:
 
     async def _choice(self, choice: Json) -> Json:
         self.ids = _joined(self.ids, token_ids(choice))
-        self.entries = _joined(self.entries, token_entries(choice))
+        self.log_probs = _joined(self.log_probs, log_probs(choice))
+        if self.spelt:
+            self.entries = _joined(self.entries, token_entries(choice))
         choice = {**choice, "delta": self._taken(choice["delta"])}
         if choice.get("finish_reason") and not self.done:
             self.done = True
@@ -183,8 +192,8 @@ class _Capture:
         if self.spelt:
             self.ids = [_spelt_id(entry) for entry in self.entries or []]
             self.prompt = await self._tokenized()
-        log_probs = [entry.get("logprob") for entry in self.entries or []]
-        return dict(zip(BUNDLE, (self.prompt, self.ids, log_probs), strict=True)) | self.given
+        arrays = (self.prompt, self.ids, self.log_probs or [])
+        return dict(zip(BUNDLE, arrays, strict=True)) | self.given
 
     async def _tokenized(self) -> Any:
         try:

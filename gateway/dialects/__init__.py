@@ -6,7 +6,7 @@ reads. It does no input or output. Its encoder keeps what the complete form need
 streamed and the complete form of a reply cannot disagree.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Protocol
 
 from gateway.core import Chunk, Json
@@ -17,13 +17,13 @@ from gateway.sse import Event
 class Encoder(Protocol):
     """One reply on its way to the client."""
 
-    def feed(self, chunk: Chunk) -> Iterable[Event]: ...
+    def feed(self, chunk: Chunk) -> Sequence[Event]: ...
 
-    def finish(self) -> Iterable[Event]:
+    def finish(self) -> Sequence[Event]:
         """What is still to be said after the last chunk."""
         ...
 
-    def fail(self, error: GatewayError) -> Iterable[Event]:
+    def fail(self, error: GatewayError) -> Sequence[Event]:
         """What is said instead, when the reply breaks off after its first event."""
         ...
 

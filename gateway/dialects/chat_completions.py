@@ -1,6 +1,6 @@
 """OpenAI's Chat Completions, the language that the engine speaks itself."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Literal
 
 from attrs import define, field, frozen
@@ -60,7 +60,7 @@ class ChatEncoder:
     _kept: list[Chunk] = field(factory=list, init=False)
     _thinking: set[int] = field(factory=set, init=False)
 
-    def feed(self, chunk: Chunk) -> Iterable[Event]:
+    def feed(self, chunk: Chunk) -> Sequence[Event]:
         if self.reasoning != "untouched":
             chunk = {**chunk, "choices": [self._choice(c) for c in chunk["choices"]]}
         if not self.stream:
@@ -70,10 +70,10 @@ class ChatEncoder:
             return ()
         return (Event(chunk),)
 
-    def finish(self) -> Iterable[Event]:
+    def finish(self) -> Sequence[Event]:
         return (DONE,)
 
-    def fail(self, error: GatewayError) -> Iterable[Event]:
+    def fail(self, error: GatewayError) -> Sequence[Event]:
         return Event(openai_error(error)), DONE
 
     def result(self) -> Json:

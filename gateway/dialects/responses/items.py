@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from attrs import define, field
 
+from gateway.chunks import ARRAYS
 from gateway.core import Json
 from gateway.dialects.responses.parts import outputs, said, string, unsupported, users
 from gateway.dialects.responses.tools import joined
@@ -29,7 +30,6 @@ ITEM = an_object(
 )
 """The types that are relied on here."""
 
-ARRAYS = ("prompt_token_ids", "generation_token_ids", "generation_log_probs", "routed_experts")
 """What a trainer keeps with a turn."""
 
 

@@ -1,13 +1,12 @@
 """Chunks, as a response and its events."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from attrs import define, field
 
-from gateway.chunks import reasoning, token_entries
+from gateway.chunks import ARRAYS, reasoning, token_entries
 from gateway.core import Chunk, Json
-from gateway.dialects.responses.items import ARRAYS
 from gateway.dialects.responses.logprobs import Spelling
 from gateway.dialects.responses.output import (
     FunctionCall,
@@ -53,13 +52,13 @@ class ResponsesEncoder:
     _finish: str | None = field(default=None, init=False)
     _overflow: bool = field(default=False, init=False)
 
-    def feed(self, chunk: Chunk) -> Iterable[Event]:
+    def feed(self, chunk: Chunk) -> Sequence[Event]:
         return [self._event(*said) for said in self._fed(chunk)]
 
-    def finish(self) -> Iterable[Event]:
+    def finish(self) -> Sequence[Event]:
         return [*(self._event(*said) for said in self._finished()), DONE]
 
-    def fail(self, error: GatewayError) -> Iterable[Event]:
+    def fail(self, error: GatewayError) -> Sequence[Event]:
         code = "rate_limit_exceeded" if error.status == 429 else "server_error"
         self._response["error"] = {"code": code, "message": error.message}
         self._complete("failed")

@@ -5,10 +5,9 @@ from typing import Any
 
 from attrs import define, field
 
-from gateway.chunks import as_chunk
+from gateway.chunks import ARRAYS, as_chunk
 from gateway.core import Chunk, Json
 from gateway.dialects.responses import Responses
-from gateway.dialects.responses.items import ARRAYS
 from gateway.dialects.responses.reply import ResponsesEncoder
 from gateway.errors import GatewayError
 from gateway.sse import DONE, Event
