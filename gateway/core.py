@@ -153,17 +153,35 @@ class Replica:
     """Without ``/v1`` and without a trailing slash."""
     headers: Mapping[str, str] = field(factory=dict, repr=False)
     """Sent with every request; they carry the key."""
+    down: str | None = None
+    """Why its launcher knows that it takes no calls now, to be read after its name."""
 
 
 class Launcher(Protocol):
     """
     Where replicas come from.
 
-    Entering starts them; the iterator gives the set that is up, and again on every change;
-    leaving stops what was started. A restarted replica keeps its name, maybe not its url.
+    Entering starts them; the iterator gives the set of them, and again on every change; leaving
+    stops what was started. A restarted replica keeps its name, maybe not its url. A launcher may
+    be entered several times at once, by models that share its replicas.
     """
 
     def launch(self) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Replica]]]: ...
+
+
+class Group(Protocol):
+    """
+    Launchers that share out one cluster.
+
+    The class of a launcher whose models must be planned together has a class method
+    ``together``, which makes the group of all its instances, by the names of their models.
+    """
+
+    launchers: Mapping[str, Launcher]
+
+    async def describe(self) -> str:
+        """What would be started where; nothing is started for it."""
+        ...
 
 
 @frozen

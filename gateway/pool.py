@@ -46,6 +46,10 @@ class Member:
     def up(self) -> bool:
         return self.card is not None
 
+    @property
+    def to_be_probed(self) -> bool:
+        return not self.up and not self.probed and self.replica.down is None
+
 
 @define(eq=False)
 class Pool:
@@ -82,8 +86,9 @@ class Pool:
 
     @property
     def waiting_for(self) -> list[str]:
-        """The replicas that are down, by name."""
-        return [name for name, member in self._members.items() if not member.up]
+        """The replicas that are down, by name, and why if their launcher knows."""
+        down = [member.replica for member in self._members.values() if not member.up]
+        return [f"{r.name} ({r.down})" if r.down else r.name for r in down]
 
     def update(self, replicas: Sequence[Replica]) -> None:
         """These are the replicas now; those that stay as they were keep their state."""
@@ -106,7 +111,7 @@ class Pool:
         while True:
             self._changed.clear()
             for member in self._members.values():
-                if not member.up and not member.probed:
+                if member.to_be_probed:
                     member.probed = True
                     tasks.create_task(self._probe(member))
             with suppress(TimeoutError):

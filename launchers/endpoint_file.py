@@ -1,4 +1,4 @@
-"""A file that lists the URLs of replicas, one a line, and is written anew when they move."""
+"""A file that lists replicas, one a line, and is written anew when they move."""
 
 import asyncio
 import logging
@@ -9,16 +9,18 @@ from urllib.parse import urlsplit
 from attrs import define, field
 from yarl import URL
 
+from gateway.endpoint_list import Endpoint, read
+
 logger = logging.getLogger(__name__)
 
-Urls = tuple[str, ...]
+Endpoints = tuple[Endpoint, ...]
 
 
 async def watch(
     file: Path, *, grace: float, interval: float, users: bool = True
-) -> AsyncGenerator[Urls, None]:
+) -> AsyncGenerator[Endpoints, None]:
     """
-    The URLs in the file, and again on every change; both times are in seconds.
+    The replicas in the file, and again on every change; both times are in seconds.
 
     Without ``users`` a URL with a user does not count.
 
@@ -28,10 +30,10 @@ async def watch(
     listing, shown = Listing(file, grace, users), None
     clock = asyncio.get_running_loop().time
     while True:
-        urls = listing.look(await asyncio.to_thread(_read, file), clock())
-        if urls != shown:
-            shown = urls
-            yield urls
+        found = listing.look(await asyncio.to_thread(_read, file), clock())
+        if found != shown:
+            shown = found
+            yield found
         await asyncio.sleep(interval)
 
 
@@ -50,12 +52,12 @@ class Listing:
     grace: float
     users: bool = True
     _text: str | None = field(default=None, init=False)
-    _listed: Urls = field(default=(), init=False)
-    _counting: Urls = field(default=(), init=False)
+    _listed: Endpoints = field(default=(), init=False)
+    _counting: Endpoints = field(default=(), init=False)
     _lost: float | None = field(default=None, init=False)
 
-    def look(self, text: str, now: float) -> Urls:
-        """The URLs that count at this moment; a missing file has no text."""
+    def look(self, text: str, now: float) -> Endpoints:
+        """The replicas that count at this moment; a missing file has no text."""
         if text != self._text:
             self._text, self._listed = text, tuple(self._parsed(text))
         if self._listed:
@@ -82,20 +84,24 @@ class Listing:
         self._counting = ()
         logger.warning("%s has listed no replica for %g s", self.file, self.grace)
 
-    def _parsed(self, text: str) -> Iterator[str]:
+    def _parsed(self, text: str) -> Iterator[Endpoint]:
         for number, line in enumerate(text.splitlines(), 1):
-            url = line.partition("#")[0].strip()
-            if url and (fault := self._fault(url)):
-                logger.warning("%s, line %d: %s", self.file, number, fault)
-            elif url:
-                yield url.rstrip("/").removesuffix("/v1").rstrip("/")
+            try:
+                endpoint = self._checked(read(line))
+            except ValueError as error:
+                logger.warning("%s, line %d: %s", self.file, number, error)
+            else:
+                if endpoint is not None:
+                    yield endpoint
 
-    def _fault(self, url: str) -> str | None:
-        if not is_root(url):
-            return "not the http(s) URL of a server"
-        if not self.users and has_user(url):
-            return "a user in the URL, and an api_key: only one of them can be sent"
-        return None
+    def _checked(self, endpoint: Endpoint | None) -> Endpoint | None:
+        if endpoint is None:
+            return None
+        if not is_root(endpoint.url):
+            raise ValueError("not the http(s) URL of a server")
+        if has_user(endpoint.url) and (endpoint.key or not self.users):
+            raise ValueError("a user in the URL, and an api_key: only one of them can be sent")
+        return endpoint
 
 
 def has_user(url: str) -> bool:

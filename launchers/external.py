@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 from attrs import Attribute, field, frozen
 
 from gateway.core import Replica
+from gateway.endpoint_list import Endpoint
 from launchers.endpoint_file import has_user, is_root, watch
 
 logger = logging.getLogger(__name__)
@@ -40,9 +41,10 @@ class External:
     """
     Replicas that already run.
 
-    With ``endpoint_file`` they are the URLs in that file, one a line, and ``base_url`` does
-    not count. If the file is gone or lists none, the last known replicas stay for
-    ``endpoint_stale_grace_s`` seconds.
+    With ``endpoint_file`` they are those in that file, one a line, and ``base_url`` does not
+    count. If the file is gone or lists none, the last known replicas stay for
+    ``endpoint_stale_grace_s`` seconds. Its lines may name the model that they are for, and carry
+    a key of their own (see `gateway.endpoint_list`).
     """
 
     base_url: tuple[str, ...] = field(default=(), repr=False, validator=_addresses)
@@ -54,6 +56,8 @@ class External:
     endpoint_file: str | None = None
     endpoint_stale_grace_s: float = 300.0
     endpoint_check_interval_s: float = 10.0
+    model: str | None = None
+    """The configured name of the model, for a file that lists replicas of several."""
 
     def __attrs_post_init__(self) -> None:
         if self._has_key and any(map(has_user, self.base_url)):
@@ -66,7 +70,8 @@ class External:
     @asynccontextmanager
     async def launch(self) -> AsyncIterator[AsyncIterator[Sequence[Replica]]]:
         file = self.endpoint_file
-        sets = once(self._replicas(self.base_url)) if file is None else self._listed_in(file)
+        given = (Endpoint(url) for url in self.base_url)
+        sets = once(self._replicas(given)) if file is None else self._listed_in(file)
         async with aclosing(sets):
             yield sets
 
@@ -74,16 +79,22 @@ class External:
         grace, interval = self.endpoint_stale_grace_s, self.endpoint_check_interval_s
         found = watch(Path(file), grace=grace, interval=interval, users=not self._has_key)
         async with aclosing(found) as changes:
-            async for urls in changes:
-                yield self._replicas(urls)
+            async for endpoints in changes:
+                yield self._replicas(e for e in endpoints if e.model in (None, self.model))
 
-    def _replicas(self, urls: Iterable[str]) -> Sequence[Replica]:
+    def _replicas(self, endpoints: Iterable[Endpoint]) -> Sequence[Replica]:
         named: dict[str, Replica] = {}
-        for url in urls:
-            replica = Replica(_name(url), url, self.headers)
+        for endpoint in endpoints:
+            replica = self._replica(endpoint)
             if named.setdefault(replica.name, replica) is not replica:
                 logger.warning("the replica %s is listed more than once", replica.name)
         return tuple(named.values())
+
+    def _replica(self, endpoint: Endpoint) -> Replica:
+        key = {"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
+        headers = {n: v for n, v in self.headers.items() if n.lower() != "authorization" or not key}
+        name = quote(endpoint.name, safe=":") if endpoint.name else _name(endpoint.url)
+        return Replica(name, endpoint.url, {**headers, **key})
 
 
 def _name(url: str) -> str:

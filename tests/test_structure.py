@@ -27,12 +27,13 @@ CONTRACT = (
     "shapes",
     "chat_request",
     "overflow",
+    "endpoint_list",
 )
 PURE = frozenset(f"gateway.{name}" for name in CONTRACT)
 FOR_MIDDLEWARES = frozenset(
     f"gateway.{name}" for name in ("core", "errors", "chunks", "codec", "chat_request", "overflow")
 )
-FOR_LAUNCHERS = FOR_MIDDLEWARES | {"gateway.sse", "gateway.codec"}
+FOR_LAUNCHERS = FOR_MIDDLEWARES | {"gateway.sse", "gateway.endpoint_list"}
 HEAVY = {"vllm", "ray", "huggingface_hub"}
 INPUT_OUTPUT = {"aiohttp", "socket", "ssl", "http", "urllib"}
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from gateway.assignments import Assignments
 from gateway.config import Model, Sessions
@@ -355,3 +356,28 @@ async def test_the_attempts_are_told_when_no_replica_is_left() -> None:
             await fake.stop()
         answer = await client.post()
     assert (answer.status, answer.headers["X-Gateway-Attempts"]) == (503, "2")
+
+
+async def test_a_replica_that_its_launcher_calls_down_gets_nothing_until_it_is_back() -> None:
+    async with replicas(2) as fakes, Upstream(1) as upstream:
+        one, two = (Replica(f"policy-{i}", fake.url) for i, fake in enumerate(fakes))
+        pool = Pool("policy", upstream, Assignments(60, 10, 10))
+        sets: asyncio.Queue[Sequence[Replica]] = asyncio.Queue()
+        following = asyncio.create_task(pool.follow(queued(sets)))
+        sets.put_nowait([one, two])
+        await until(lambda: len(pool.cards) == 2)
+        async with pool.seat(Session("s")) as home:
+            assert home == "policy-0"
+        sets.put_nowait([evolve(one, down="restarts in 4 s"), two])
+        await until(lambda: len(pool.cards) == 1)
+        assert pool.waiting_for == ["policy-0 (restarts in 4 s)"]
+        async with pool.seat(Session("s")) as home:
+            assert home == "policy-1"
+        sets.put_nowait([one, two])
+        await until(lambda: len(pool.cards) == 2)
+        following.cancel()
+
+
+async def queued(sets: "asyncio.Queue[Sequence[Replica]]") -> AsyncIterator[Sequence[Replica]]:
+    while True:
+        yield await sets.get()

@@ -123,3 +123,20 @@ async def test_a_line_with_a_user_is_skipped_beside_a_key(tmp_path: Path) -> Non
     file.write_text("http://one:8000\nhttp://me:secret@two:8000\n")
     headers = {"Authorization": "Bearer key"}
     assert await names(External(headers=headers, endpoint_file=str(file))) == ["one:8000"]
+
+
+async def test_lines_for_other_models_do_not_count(tmp_path: Path) -> None:
+    file = tmp_path / "endpoints"
+    file.write_text("http://one:1 model=policy\nhttp://two:2 model=judge\nhttp://three:3\n")
+    external = External(endpoint_file=str(file), model="policy")
+    assert await names(external) == ["one:1", "three:3"]
+
+
+async def test_a_line_may_carry_the_name_and_the_key_of_a_replica(tmp_path: Path) -> None:
+    file = tmp_path / "endpoints"
+    file.write_text("http://one:1 name=policy-0 key=theirs\nhttp://two:2\n")
+    external = External(headers={"authorization": "Bearer ours", "A": "b"}, endpoint_file=str(file))
+    async with external.launch() as sets:
+        own, other = await anext(sets)
+    assert (own.name, own.headers) == ("policy-0", {"A": "b", "Authorization": "Bearer theirs"})
+    assert other.headers == {"authorization": "Bearer ours", "A": "b"}

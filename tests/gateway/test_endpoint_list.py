@@ -1,0 +1,47 @@
+"""The lines of an endpoint file."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core import Replica
+from gateway.endpoint_list import Endpoint, read, write
+
+URL = "http://10.0.0.1:8000"
+WORDS = st.text("abcXYZ019-_.~/=", min_size=1, max_size=8)
+
+
+@pytest.mark.parametrize("line", [URL, f"{URL}/", f"{URL}/v1", f"  {URL}/v1/  # the first"])
+def test_a_line_may_be_but_a_url(line: str) -> None:
+    assert read(line) == Endpoint(URL)
+
+
+@pytest.mark.parametrize("line", ["", "   ", "# nothing", f"# {URL}"])
+def test_a_line_may_have_none(line: str) -> None:
+    assert read(line) is None
+
+
+@pytest.mark.parametrize("line", [f"{URL} {URL}", f"{URL} port=1", f"{URL} name=", f"{URL} name"])
+def test_other_words_are_refused(line: str) -> None:
+    with pytest.raises(ValueError, match="after the URL there may be model=, name= and key="):
+        read(line)
+
+
+@given(model=WORDS, name=WORDS, key=WORDS)
+def test_what_is_written_is_read(model: str, name: str, key: str) -> None:
+    replica = Replica(name, URL, {"Authorization": f"Bearer {key}"})
+    assert read(write({model: [replica]})) == Endpoint(URL, model, name, key)
+
+
+def test_a_replica_without_a_key_has_none() -> None:
+    assert write({"policy": [Replica("policy-0", URL)]}) == f"{URL} model=policy name=policy-0\n"
+
+
+def test_a_replica_that_is_down_is_a_comment() -> None:
+    line = write({"policy": [Replica("policy-0", "", down="restarts in 4 s")]})
+    assert line == "# policy-0 of policy is down: restarts in 4 s\n"
+    assert read(line) is None
+
+
+def test_no_key_is_shown() -> None:
+    assert "secret" not in repr(read(f"{URL} key=secret"))
