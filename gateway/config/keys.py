@@ -120,10 +120,46 @@ class Model:
         default=None, repr=shown, validator=rules.plugin, metadata={"options": True}
     )
     """A launcher by name, or one name with its options, instead of ``base_url``."""
+    engine: str | None = None
+    """The model whose replicas this one shares, with settings of its own for its calls."""
+    vllm_serve_kwargs: Options | None = field(default=None, repr=shown, metadata={"options": True})
+    """
+    Launch vLLM, with these arguments of ``vllm serve`` in snake case.
+
+    ``data_parallel_size``, ``tensor_parallel_size`` and ``pipeline_parallel_size`` are required.
+    With ``base_url`` or ``endpoint_file`` beside it a gateway launches nothing.
+    """
+    vllm_serve_env_vars: Mapping[str, str] = field(
+        factory=dict, repr=shown, metadata={"options": True, "launch": True}
+    )
+    """The environment of vLLM; ``VLLM_RAY_DP_PACK_STRATEGY`` is required: strict, fill or span."""
+    hf_home: str | None = field(default=None, validator=rules.not_empty, metadata={"launch": True})
+    """Where weights are kept; ``HF_HOME``, or ``.cache/huggingface`` of the working directory."""
+    debug: bool = field(default=False, metadata={"launch": True})
+    """Print the engine's log."""
+    show_vllm_engine_stats: bool = field(default=False, metadata={"launch": True})
+    """Let the engine log its throughput from time to time."""
+    ray_worker_py_executable: str | None = field(
+        default=None, validator=rules.not_empty, metadata={"launch": True}
+    )
+    """The Python that runs vLLM on the nodes; the gateway's own if unset."""
+    replicas: int = field(default=1, validator=rules.positive, metadata={"launch": True})
+    """Engines to launch, each of the whole parallel size."""
+    startup_timeout: float = field(
+        default=1800.0, validator=rules.positive, metadata={"unit": "seconds", "launch": True}
+    )
+    """Seconds that an engine may take until it answers."""
     middlewares: tuple[str | Options, ...] | None = field(
         default=None, repr=shown, validator=rules.plugins, metadata={"options": True}
     )
     """The pipeline, outermost first, instead of the one that the keys above ask for."""
+
+    @property
+    def launches(self) -> bool:
+        """Whether engines are to be launched for it."""
+        return self.vllm_serve_kwargs is not None and not (
+            self.base_url or self.endpoint_file or self.launcher
+        )
 
 
 @frozen
@@ -138,3 +174,9 @@ class Config:
     limits: Limits = Limits()
     record: str | None = None
     """A directory into which every call is recorded, for finding out what went wrong in it."""
+    hf_token: str | None = field(
+        default=None, repr=False, validator=rules.not_empty, metadata={"secret": True}
+    )
+    """The Hugging Face token that weights are downloaded with; ``HF_TOKEN`` if unset."""
+    ray_head_node_address: str | None = field(default=None, validator=rules.not_empty)
+    """The Ray cluster to join; ``RAY_ADDRESS`` if unset, and a local one if neither is set."""

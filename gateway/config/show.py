@@ -21,11 +21,16 @@ def _shown(value: Any) -> Any:
         return {
             key.name: _of_key(key, item)
             for key, item in pairs
-            if item is not None and item != () and item != {}
+            if item is not None and item != () and item != {} and _counts(key, value)
         }
     if isinstance(value, Mapping):
         return {key: _shown(item) for key, item in value.items()}
     return [_shown(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _counts(key: "Attribute[Any]", owner: Any) -> bool:
+    """The keys of a launch do nothing without one."""
+    return not key.metadata.get("launch") or owner.vllm_serve_kwargs is not None
 
 
 def _of_key(key: "Attribute[Any]", value: Any) -> Any:

@@ -199,7 +199,7 @@ def test_other_servers_are_skipped_unresolved_with_one_notice(
 
 
 def test_gyms_other_keys_are_none_of_our_business() -> None:
-    text = "hf_token: x\nhead_server: {port: 11000}\npolicy_x: '???'\nuv_cache_dir: '${nowhere}'\n"
+    text = "head_server: {port: 11000}\npolicy_x: '???'\nuv_cache_dir: '${nowhere}'\n"
     assert loaded(block() + text) == loaded(block())
 
 

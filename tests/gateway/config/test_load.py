@@ -153,8 +153,14 @@ def test_a_key_that_an_interpolation_names_is_a_variable() -> None:
 
 
 def test_env_yaml_may_hold_anything_beside_a_native_configuration() -> None:
-    write("policy_api_key: k\nhf_token: t\nwandb: {key: x}", "env.yaml")
+    write("policy_api_key: k\nuv_cache_dir: t\nwandb: {key: x}", "env.yaml")
     assert loaded(ONE) == Config(models={"policy": Model(base_url=("http://a",))})
+
+
+def test_gyms_own_top_level_keys_count_in_env_yaml_too() -> None:
+    write("hf_token: t\nray_head_node_address: 10.0.0.1:6379", "env.yaml")
+    config = loaded(ONE)
+    assert (config.hf_token, config.ray_head_node_address) == ("t", "10.0.0.1:6379")
 
 
 KEYS = st.sampled_from(
