@@ -14,7 +14,6 @@ from gateway.config.units import Mismatch
 from gateway.core import Json
 from gateway.errors import BadRequest
 
-SOURCES = ("base_url", "endpoint_file", "launcher")
 _BREAKING = ("model", "messages", "stream", "stream_options")
 _TRAINING = {"n": 1, "logprobs": True, "return_token_ids": True, "include_reasoning": True}
 """What token ids need: one choice, and all that the engine knows about it."""
@@ -29,6 +28,8 @@ class Block:
     options: Json
     given: frozenset[str]
     """The keys that are not null; also those whose value could not be had, which is a fault."""
+    engine_at: str = "engine"
+    """Where below the path the model is named whose replicas this one shares."""
 
 
 def read(name: str, parent: DictConfig, key: Any, path: str, faults: list[str]) -> Block | None:
@@ -53,10 +54,7 @@ def native(tree: DictConfig, faults: list[str]) -> list[Block]:
             faults.append(f"{Mismatch('mapping', models)} @ models")
         return []
     blocks = [read(str(name), models, name, "models", faults) for name in models]
-    for block in (found := [block for block in blocks if block is not None]):
-        if len(block.given.intersection(SOURCES)) != 1:
-            faults.append(f"a model needs exactly one of {', '.join(SOURCES)} @ {block.path}")
-    return found
+    return [block for block in blocks if block is not None]
 
 
 def conflicts(block: Block) -> Iterator[str]:

@@ -1,13 +1,14 @@
 """From files and overrides to the typed configuration."""
 
+import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import evolve, fields
 from omegaconf import DictConfig, OmegaConf
 
-from gateway.config import blocks, chain, gym
+from gateway.config import blocks, chain, gym, kinds, replicas
 from gateway.config.blocks import Block
 from gateway.config.chain import Chained, collecting
 from gateway.config.keys import Config, Listen, Model
@@ -15,8 +16,11 @@ from gateway.config.resolve import resolve
 from gateway.config.structure import structure_options, unknown_key
 from gateway.errors import ConfigError
 
+logger = logging.getLogger(__name__)
+
 _VARIABLES = ("policy_base_url", "policy_api_key", "policy_model_name")
 _VARIABLE = re.compile(r"\$\{([\w-]+)")
+_REQUIRED = "required @ "
 _KEYS = [key.name for key in fields(Config)]
 
 
@@ -30,7 +34,9 @@ def load(paths: Sequence[str], overrides: Sequence[str] = ()) -> Config:
     tree = chained.tree
     faults: list[str] = []
     native, foreign = blocks.native(tree, faults), gym.models(tree, faults)
-    found = [*native, *map(gym.without_own_keys, foreign)]
+    found = [*native, *map(kinds.without_own_keys, foreign)]
+    for block in native:
+        faults += replicas.sources(block)
     models = _models(found, faults)
     options = resolve(tree, [key for key in _KEYS if key != "models"], "", faults)
     options["listen"] = _listen(options.get("listen"), foreign, faults)
@@ -38,8 +44,22 @@ def load(paths: Sequence[str], overrides: Sequence[str] = ()) -> Config:
         config = structure_options(Config, {**options, "models": {}})
     faults += [*_unknown(chained), *_unnamed(tree, found, options.get("default_model"))]
     if faults:
-        raise ConfigError(list(dict.fromkeys(faults)))
+        raise ConfigError(_each_once(faults))
+    _note_replaced(models)
     return evolve(config, models=models)
+
+
+def _each_once(faults: Sequence[str]) -> list[str]:
+    """What is given, but cannot be had, is not required as well."""
+    places = {fault.rpartition(" @ ")[2] for fault in faults if not fault.startswith(_REQUIRED)}
+    return [f for f in dict.fromkeys(faults) if f.removeprefix(_REQUIRED) not in places]
+
+
+def _note_replaced(models: Mapping[str, Model]) -> None:
+    for name, model in models.items():
+        if model.vllm_serve_kwargs is not None and not model.launches:
+            source = "base_url" if model.base_url else "endpoint_file"
+            logger.info("model %s has its replicas from %s, and launches none", name, source)
 
 
 def _models(found: Sequence[Block], faults: list[str]) -> dict[str, Model]:
@@ -47,9 +67,10 @@ def _models(found: Sequence[Block], faults: list[str]) -> dict[str, Model]:
     for index, block in enumerate(found):
         if any(other.name == block.name for other in found[:index]):
             faults.append(f"{block.name!r} is configured twice @ {block.path}")
-        faults += blocks.conflicts(block)
+        faults += [*blocks.conflicts(block), *replicas.launch(block)]
         with collecting(faults):
             models[block.name] = structure_options(Model, block.options, block.path)
+    faults += replicas.engines(found)
     return models
 
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 _USER = re.compile(r"://[^/\s]*@")
-_SECRET = {"headers", "api_key", "secret", "token", "password", "authorization"}
-"""Options of plugins, whose secrets nobody has declared."""
+_SECRET = re.compile(r"headers|authorization|(.*_)?(key|secret|token|password)", re.IGNORECASE)
+"""Options of plugins and variables of an environment, whose secrets nobody has declared."""
 
 
 def without_user(text: str) -> str:
@@ -14,12 +14,16 @@ def without_user(text: str) -> str:
     return _USER.sub("://***@", text)
 
 
+def is_secret(name: object) -> bool:
+    """Whether something of that name is usually a secret."""
+    return _SECRET.fullmatch(str(name)) is not None
+
+
 def masked(value: Any) -> Any:
     """The options of a plugin, with all that is below a key with the name of a secret hidden."""
     if isinstance(value, Mapping):
         return {
-            key: hidden(item) if str(key).lower() in _SECRET else masked(item)
-            for key, item in value.items()
+            key: hidden(item) if is_secret(key) else masked(item) for key, item in value.items()
         }
     return [masked(item) for item in value] if isinstance(value, list | tuple) else value
 

@@ -17,6 +17,7 @@ from cattrs.errors import CattrsError, ClassValidationError, IterableValidationE
 from cattrs.gen import make_dict_structure_fn, override
 
 from gateway.config import units
+from gateway.config.masking import is_secret
 from gateway.config.units import Mismatch
 from gateway.errors import ConfigError
 
@@ -64,7 +65,8 @@ def _faults(error: BaseException, path: str, secret: bool = False) -> Iterator[s
             yield from _faults(inner, below(path, attribute.name), hidden)
     elif isinstance(error, IterableValidationError):
         for inner, item in error.group_exceptions()[0]:
-            yield from _faults(inner, below(path, item.index), secret)
+            hidden = secret or is_secret(item.index)
+            yield from _faults(inner, below(path, item.index), hidden)
     if isinstance(error, ClassValidationError | IterableValidationError):
         for inner in error.group_exceptions()[1]:
             yield from _faults(inner, path, secret)

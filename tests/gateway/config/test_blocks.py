@@ -59,21 +59,6 @@ def test_models_are_a_mapping() -> None:
     assert found({"models": 7}) == ([], ["expected mapping, got 7 @ models"])
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"base_url": []},
-        {"base_url": None, "launcher": None},
-        {"base_url": "x", "launcher": "y"},
-        {"base_url": "x", "endpoint_file": "y"},
-    ],
-)
-def test_a_model_has_exactly_one_source_of_replicas(options: Json) -> None:
-    fault = "a model needs exactly one of base_url, endpoint_file, launcher @ models.p"
-    assert found({"models": {"p": options}})[1] == [fault]
-
-
 def test_a_source_that_is_missing_is_one_fault_only() -> None:
     faults = found({"models": {"p": {"base_url": "${policy_base_url}"}}})[1]
     assert faults == ["missing, give it with ++policy_base_url=... @ models.p.base_url"]

@@ -140,43 +140,7 @@ def test_types_and_spelling_are_strict_with_gyms_path() -> None:
     ]
 
 
-def test_what_concerns_gyms_own_processes_is_accepted() -> None:
-    text = block(
-        entrypoint="app.py",
-        name="policy",
-        num_workers="1",
-        request_prompt_and_generation_token_ids="false",
-        domain="null",
-        datasets="[]",
-    )
-    assert loaded(text) == loaded(block())
-
-
-@pytest.mark.parametrize(
-    ("key", "inert", "value"),
-    [
-        ("audio_root", "null", "/data"),
-        ("forward_session_id_as_conversation_id", "false", "true"),
-        ("num_workers", "1", "16"),
-        ("render_chat_template", "false", "true"),
-        ("sequential_reasoning_allowed", "true", "false"),
-        ("supply_prefix_token_ids", "false", "true"),
-        ("token_id_capture_non_generating_requests", "[]", "[{path: /x}]"),
-        ("tokenizer", "null", "Qwen/Qwen3-4B"),
-        ("use_completions_api", "false", "true"),
-    ],
-)
-def test_a_key_that_we_do_not_have_is_accepted_while_it_does_nothing(
-    key: str, inert: str, value: str
-) -> None:
-    assert loaded(block(**{key: inert})) == loaded(block(**{key: "null"})) == loaded(block())
-    shown = "[{'path': '/x'}]" if value.startswith("[") else value
-    assert faults(block(**{key: value})) == [f"'{key}: {shown}' is not supported yet @ {PATH}"]
-
-
-@pytest.mark.parametrize(
-    "kind", ["local_vllm_model", "local_vllm_model_proxy", "vllm_model_with_compaction"]
-)
+@pytest.mark.parametrize("kind", ["vllm_model_with_compaction", "genrm_model"])
 def test_a_kind_of_a_later_version_is_refused_by_name(kind: str) -> None:
     text = f"judge: {{responses_api_models: {{{kind}: {{vllm_serve_kwargs: '???'}}}}}}"
     assert faults(text) == [f"'{kind}' is not supported yet @ judge.responses_api_models"]
@@ -222,11 +186,6 @@ def test_native_keys_stand_beside_gyms_blocks() -> None:
 def test_one_name_is_one_model() -> None:
     text = block() + "models: {policy_model: {base_url: http://b}}"
     assert faults(text) == [f"'policy_model' is configured twice @ {PATH}"]
-
-
-def test_a_block_has_replicas_already() -> None:
-    fault = f"a block with base_url has no launcher @ {PATH}.launcher"
-    assert faults(block(launcher="simulated")) == [fault]
 
 
 def test_a_block_says_where_the_gateway_listens() -> None:

@@ -1,5 +1,6 @@
 """The configuration as a whole."""
 
+import logging
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -104,7 +105,8 @@ def test_all_faults_come_at_once() -> None:
     """) == [
         "missing, give it with ++models.judge.base_url=... @ models.judge.base_url",
         "missing, give it with ++judge_name=... @ models.judge.model",
-        "a model needs exactly one of base_url, endpoint_file, launcher @ models.policy",
+        "a model needs exactly one of base_url, endpoint_file, launcher, engine, vllm_serve_kwargs"
+        " @ models.policy",
         "would break every call @ models.policy.sampling_overrides.stream",
         "expected an http or https URL with a host, got 'gpu:8000' @ models.policy.base_url",
         "expected str, got int @ models.policy.api_key",
@@ -161,6 +163,25 @@ def test_gyms_own_top_level_keys_count_in_env_yaml_too() -> None:
     write("hf_token: t\nray_head_node_address: 10.0.0.1:6379", "env.yaml")
     config = loaded(ONE)
     assert (config.hf_token, config.ray_head_node_address) == ("t", "10.0.0.1:6379")
+
+
+def test_a_launch_that_a_running_engine_replaces_is_noted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    models = loaded("""
+        models:
+          a: {vllm_serve_kwargs: {}, base_url: http://a}
+          b: {model: m, endpoint_file: /run/b, vllm_serve_kwargs: &sizes {data_parallel_size: 1,
+              tensor_parallel_size: 1, pipeline_parallel_size: 1},
+              vllm_serve_env_vars: &strategy {VLLM_RAY_DP_PACK_STRATEGY: strict}}
+          c: {model: m, vllm_serve_kwargs: *sizes, vllm_serve_env_vars: *strategy}
+    """).models
+    assert [model.launches for model in models.values()] == [False, False, True]
+    assert caplog.messages == [
+        "model a has its replicas from base_url, and launches none",
+        "model b has its replicas from endpoint_file, and launches none",
+    ]
 
 
 KEYS = st.sampled_from(

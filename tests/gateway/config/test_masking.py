@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config.masking import hidden, masked, shown, without_user
+from gateway.config.masking import hidden, is_secret, masked, shown, without_user
 
 
 def test_passwords_are_hidden_wherever_they_stand() -> None:
@@ -18,6 +18,16 @@ def test_passwords_are_hidden_wherever_they_stand() -> None:
 def test_what_is_below_the_name_of_a_secret_is_hidden(key: str) -> None:
     options = {"vllm": [{key: "hush", "tokens": 5}]}
     assert masked(options) == {"vllm": [{key: "***", "tokens": 5}]}
+
+
+@pytest.mark.parametrize("name", ["HF_TOKEN", "VLLM_API_KEY", "AWS_SECRET_ACCESS_KEY", "hf_token"])
+def test_a_secret_is_known_by_its_name(name: str) -> None:
+    assert is_secret(name)
+
+
+@pytest.mark.parametrize("name", ["TOKENIZERS_PARALLELISM", "max_tokens", "VLLM_USE_V1", "monkey"])
+def test_most_names_are_not_those_of_secrets(name: str) -> None:
+    assert not is_secret(name)
 
 
 @pytest.mark.parametrize("value", [None, "simulated", 5, {"simulated": {"replicas": 2}}, ["a"]])

@@ -94,6 +94,27 @@ def test_what_is_shown_are_the_values_that_count() -> None:
     """)
 
 
+def test_what_belongs_to_a_launch_is_shown_with_one_only() -> None:
+    config = loaded("""
+        hf_token: hidden-1
+        models:
+          policy:
+            model: m
+            vllm_serve_kwargs: {data_parallel_size: 1, tensor_parallel_size: 1,
+              pipeline_parallel_size: 1, hf_token: hidden-2}
+            vllm_serve_env_vars: {VLLM_RAY_DP_PACK_STRATEGY: strict, HF_TOKEN: hidden-3}
+          quick: {engine: policy}
+    """)
+    assert "hidden" not in show(config)
+    assert "hidden" not in repr(config)
+    read = yaml.safe_load(show(config))
+    policy, quick = read["models"]["policy"], read["models"]["quick"]
+    variables = {"VLLM_RAY_DP_PACK_STRATEGY": "strict", "HF_TOKEN": "***"}
+    assert policy["vllm_serve_env_vars"] == variables
+    assert (policy["replicas"], policy["startup_timeout"], read["hf_token"]) == (1, 1800.0, "***")
+    assert (quick["engine"], "replicas" in quick) == ("policy", False)
+
+
 def named(*variables: str) -> list[str]:
     return [f"{variable}=x" for variable in ("policy_api_key", *variables)]
 
