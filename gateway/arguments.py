@@ -27,8 +27,10 @@ _OTHER_FLAGS = {"host": "listen.host", "port": "listen.port", "record": "record"
 
 EPILOG = """\
 With no model configured at all, an embedded simulated model is served.
-CONFIG is a YAML file; several are chained, later ones win. OVERRIDE is ++path.to.key=value.
-Commands: check (print the resolved configuration and pipeline), explain CONFIG request.json.
+CONFIG is a YAML file, or the name of a shipped one; several are chained, later ones win.
+OVERRIDE is ++path.to.key=value.
+Commands: check (print the resolved configuration and pipeline), explain CONFIG request.json,
+configs (list the shipped configurations).
 """
 
 
@@ -58,6 +60,8 @@ def parse(argv: Sequence[str]) -> Arguments:
     """The arguments; ends the process with status 2 where argparse would."""
     command, argv = _command(argv)
     options = _parser().parse_intermixed_args(argv)
+    if command == "configs" and argv:
+        raise ConfigError(f"configs lists them all, and takes nothing @ {argv[0]}")
     given: list[str] = options.given
     overrides = [word for word in given if _OVERRIDE.match(word) and not Path(word).exists()]
     files = [word for word in given if word not in overrides]
@@ -70,7 +74,7 @@ def parse(argv: Sequence[str]) -> Arguments:
 
 
 def _command(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
-    if argv and argv[0] in ("check", "explain"):
+    if argv and argv[0] in ("check", "explain", "configs"):
         return argv[0], argv[1:]
     return "serve", argv
 

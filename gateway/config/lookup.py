@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterator
-from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
+from gateway.config.shipped import FOLDER, by_stem, is_stem
 from gateway.errors import ConfigError
 
 _GYM_NAME = re.compile(r"responses_api_models/(.+?)/configs/(.+)")
@@ -14,12 +14,16 @@ _GYM_NAME = re.compile(r"responses_api_models/(.+?)/configs/(.+)")
 def locate(name: str, beside: Path | None = None) -> Path:
     """
     The file of that name: from the working directory, beside the file that asks for it, from an
-    installed nemo-gym, or of those that we ship. Raises ConfigError with where it looked.
+    installed nemo-gym, or of those that we ship, which need no folder and no suffix.
+
+    Raises ConfigError with where it looked, or with names like that one.
     """
     places = list(dict.fromkeys(_places(name, beside)))
     for place in places:
         if place.is_file():
             return place.resolve()
+    if is_stem(name):
+        return by_stem(name).resolve()
     raise ConfigError(f"no such file, looked for {', '.join(map(str, places))} @ {name}")
 
 
@@ -32,7 +36,8 @@ def _places(name: str, beside: Path | None) -> Iterator[Path]:
     gym = _gym_root()
     if gym is not None:
         yield gym / name
-    yield _shipped() / _GYM_NAME.sub(r"\1/\2", name)
+    yield FOLDER / _GYM_NAME.sub(r"\1/\2", name)
+    yield FOLDER / _GYM_NAME.sub(r"\2", name)
 
 
 def _gym_root() -> Path | None:
@@ -40,7 +45,3 @@ def _gym_root() -> Path | None:
     if spec is None or not spec.submodule_search_locations:
         return None
     return Path(spec.submodule_search_locations[0]).parent
-
-
-def _shipped() -> Path:
-    return Path(str(files("launchers"))) / "configs"

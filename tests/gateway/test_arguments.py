@@ -130,3 +130,27 @@ def test_more_than_one_worker_is_refused_by_name(capsys: pytest.CaptureFixture[s
     assert caught.value.code == 2
     assert "--workers: more than one worker is not supported yet" in capsys.readouterr().err
     assert parse(["--workers", "1"]).embedded
+
+
+def test_shipped_configurations_are_listed_without_any_argument() -> None:
+    assert parse(["configs"]) == Arguments("configs", (), ())
+    with pytest.raises(ConfigError) as raised:
+        parse(["configs", "a.yaml"])
+    assert raised.value.faults == ["configs lists them all, and takes nothing @ a.yaml"]
+
+
+def test_a_shipped_configuration_can_be_named_without_its_folder_and_suffix() -> None:
+    size = "vllm_serve_kwargs.tensor_parallel_size"
+    override = f"++Qwen3_5-27B.responses_api_models.local_vllm_model.{size}=2"
+    arguments = parse(["Qwen3.5-27B", override])
+    assert arguments == Arguments("serve", ("Qwen3.5-27B",), (override,))
+    kwargs = arguments.config().models["Qwen3_5-27B"].vllm_serve_kwargs
+    assert kwargs is not None
+    assert kwargs["tensor_parallel_size"] == 2
+
+
+def test_a_shipped_configuration_can_be_named_among_the_files_of_another() -> None:
+    Path("mine.yaml").write_text("config_paths: [gpt-oss-20b-reasoning-high]\n")
+    assert [*parse(["mine.yaml"]).config().models] == ["gpt-oss-20b-reasoning-high"]
+    paths = parse(["+config_paths=[gpt-oss-20b-reasoning-high,Qwen3.5-27B]"])
+    assert [*paths.config().models] == ["gpt-oss-20b-reasoning-high", "Qwen3_5-27B"]

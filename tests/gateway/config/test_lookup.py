@@ -61,6 +61,41 @@ def test_then_what_we_ship_under_gyms_name_or_ours(here: Path) -> None:
     assert locate("vllm_model/vllm_model.yaml") == shipped
 
 
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("local_vllm_model/configs/Qwen/Qwen3.5-27B.yaml", "Qwen/Qwen3.5-27B.yaml"),
+        ("local_vllm_model/configs/local_vllm_model.yaml", "local_vllm_model.yaml"),
+        (
+            "local_vllm_model_proxy/configs/local_vllm_model_proxy.yaml",
+            "local_vllm_model_proxy.yaml",
+        ),
+    ],
+)
+def test_gyms_names_of_files_with_a_launch_are_ours_too(here: Path, name: str, place: str) -> None:
+    assert locate(f"responses_api_models/{name}") == SHIPPED / place
+
+
+def test_what_we_ship_needs_no_folder_and_no_suffix(here: Path) -> None:
+    assert locate("Qwen3.5-27B") == SHIPPED / "Qwen" / "Qwen3.5-27B.yaml"
+    assert locate("vllm_model") == SHIPPED / "vllm_model" / "vllm_model.yaml"
+
+
+def test_a_file_of_that_very_name_wins(here: Path, tmp_path: Path) -> None:
+    beside = touch(tmp_path / "beside" / "Qwen3.5-27B")
+    assert locate("Qwen3.5-27B", tmp_path / "beside") == beside
+    own = touch(here / "Qwen3.5-27B")
+    assert locate("Qwen3.5-27B", tmp_path / "beside") == own
+
+
+def test_an_unknown_name_is_no_file_and_no_configuration(here: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        locate("Qwen3.5-27")
+    assert raised.value.faults == [
+        "no such file or configuration, did you mean Qwen3.5-27B? @ Qwen3.5-27"
+    ]
+
+
 def test_an_absolute_path_is_looked_for_there_only(here: Path, tmp_path: Path) -> None:
     name = str(tmp_path / "a.yaml")
     with pytest.raises(ConfigError) as raised:
