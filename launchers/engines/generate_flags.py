@@ -2,7 +2,8 @@
 Writes the table of vLLM's flags, ``flags.json``, out of vLLM's own parser.
 
 With a Python that has vLLM, in the checkout: ``PYTHON -m launchers.engines.generate_flags``. It
-needs the standard library and vLLM only; the import of vLLM takes up to a minute.
+needs the standard library and vLLM only; the import of vLLM takes up to a minute. A build for
+GPUs wants ``VLLM_TARGET_DEVICE=cpu`` in the environment where there is none.
 """
 
 import argparse
