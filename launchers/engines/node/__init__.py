@@ -1,0 +1,1 @@
+"""What runs on the nodes: shipped as source text, so it imports nothing of ours."""
