@@ -74,7 +74,7 @@ def test_a_local_block_has_all_the_keys_of_a_launch() -> None:
         "hf_home": "/data",
         "debug": True,
         "show_vllm_engine_stats": True,
-        "ray_worker_py_executable": "/opt/python",
+        "ray_worker_py_executable": "/bin/python",
         "replicas": 2,
         "startup_timeout": "1h",
     }
