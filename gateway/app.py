@@ -2,18 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 from aiohttp import web
 
-from gateway import plugins
 from gateway.assignments import Assignments
-from gateway.config import Config, Model, Options
-from gateway.core import Launcher
+from gateway.config import Config, Model
+from gateway.config.chain import collecting
+from gateway.core import Group, Launcher
 from gateway.endpoints import Endpoints
 from gateway.errors import ConfigError
-from gateway.pipeline import plugin
+from gateway.launching import launching
 from gateway.pool import Pool
 from gateway.served import Catalog, Served
 from gateway.sessions import Identities
@@ -23,7 +23,8 @@ from gateway.upstream import Upstream
 CATALOG = web.AppKey("catalog", Catalog)
 FOLLOWING = web.AppKey("following", list[asyncio.Task[None]])
 """The tasks that keep the pools up to date; one that ends has failed."""
-
+GROUPS = web.AppKey("groups", tuple[Group, ...])
+"""The launches that engines of several models share."""
 
 _DISCREET = Discreet()
 
@@ -32,17 +33,15 @@ def build(config: Config) -> web.Application:
     """The application; raises ConfigError with every fault in the models' plugins."""
     upstream = Upstream(config.limits.connect_timeout)
     served: dict[str, Served] = {}
-    launchers: dict[str, Launcher] = {}
     faults: list[str] = []
     for name, model in config.models.items():
-        try:
-            served[name] = Served.of(
-                name, model, _pool(name, model, config, upstream), config.record
-            )
-            launchers[name] = _launcher(name, model)
-        except ConfigError as error:
-            faults += error.faults
-    if faults:
+        with collecting(faults):
+            pool = _pool(name, model, config, upstream)
+            served[name] = Served.of(name, model, pool, config.record)
+    launched = None
+    with collecting(faults):
+        launched = launching(config)
+    if faults or launched is None:
         raise ConfigError(faults)
     identities = Identities.of(config.sessions)
     catalog = Catalog(served, config.default_model)
@@ -50,9 +49,10 @@ def build(config: Config) -> web.Application:
     app = web.Application(middlewares=[call_id, errors], client_max_size=config.limits.body)
     app[CATALOG] = catalog
     app[FOLLOWING] = []
+    app[GROUPS] = launched.groups
     app.add_routes(Endpoints(catalog, identities, upstream).routes())
     app.on_response_prepare.append(add_headers(identities, catalog))
-    app.cleanup_ctx.append(_running(upstream, catalog, launchers))
+    app.cleanup_ctx.append(_running(upstream, catalog, launched.launchers))
     return app
 
 
@@ -60,38 +60,22 @@ def _pool(name: str, model: Model, config: Config, upstream: Upstream) -> Pool:
     sessions = config.sessions
     assignments = Assignments(sessions.idle, sessions.max, sessions.spill_above)
     retries = model.endpoint_connection_retries if model.endpoint_file else 0
-    return Pool(name, upstream, assignments, model.model, retries)
+    return Pool(name, upstream, assignments, _engine_name(name, config), retries)
 
 
-def _launcher(name: str, model: Model) -> Launcher:
-    path = f"models.{name}.launcher"
-    if model.launcher is None:
-        name, options = "external", _external(model)
-    elif isinstance(model.launcher, str):
-        name, options = model.launcher, {}
-    else:
-        [(name, options)] = model.launcher.items()
-    launcher: Launcher = plugin(plugins.LAUNCHERS, name, options or {}, path)
-    return launcher
-
-
-def _external(model: Model) -> Options:
-    return {
-        "base_url": model.base_url,
-        "headers": _headers(model),
-        "endpoint_file": model.endpoint_file,
-        "endpoint_stale_grace_s": model.endpoint_stale_grace_s,
-        "endpoint_check_interval_s": model.endpoint_check_interval_s,
-    }
-
-
-def _headers(model: Model) -> dict[str, str]:
-    key = {"Authorization": f"Bearer {model.api_key}"} if model.api_key is not None else {}
-    return {**model.default_headers, **key}
+def _engine_name(name: str, config: Config) -> str | None:
+    """What the engines call the model, as far as the configuration says it."""
+    model = config.models[name]
+    served = (model.vllm_serve_kwargs or {}).get("served_model_name") if model.launches else None
+    if served:
+        return str(served[0] if isinstance(served, list) else served)
+    if model.engine is not None:
+        return model.model or _engine_name(model.engine, config)
+    return model.model
 
 
 def _running(
-    upstream: Upstream, catalog: Catalog, launchers: dict[str, Launcher]
+    upstream: Upstream, catalog: Catalog, launchers: Mapping[str, Launcher]
 ) -> Callable[[web.Application], AsyncIterator[None]]:
     async def running(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:

@@ -25,12 +25,15 @@ _MODEL_FLAGS = {
 }
 _OTHER_FLAGS = {"host": "listen.host", "port": "listen.port", "record": "record"}
 
+_COMMANDS = ("check", "explain", "configs", "launch")
+
 EPILOG = """\
 With no model configured at all, an embedded simulated model is served.
 CONFIG is a YAML file, or the name of a shipped one; several are chained, later ones win.
 OVERRIDE is ++path.to.key=value.
 Commands: check (print the resolved configuration and pipeline), explain CONFIG request.json,
-configs (list the shipped configurations).
+configs (list the shipped configurations), launch CONFIG --publish FILE (run engines without a
+gateway; gateways read endpoint_file: FILE).
 """
 
 
@@ -43,6 +46,8 @@ class Arguments:
     overrides: tuple[str, ...]
     request: str | None = None
     """The file with the request that ``explain`` explains."""
+    publish: str | None = None
+    """The file in which ``launch`` lists the engines."""
 
     @property
     def embedded(self) -> bool:
@@ -70,11 +75,13 @@ def parse(argv: Sequence[str]) -> Arguments:
     settings = (*overrides, *flags)
     if command == "explain" and not (request and (files or settings)):
         raise ConfigError("explain needs a configuration and a file with a request")
-    return Arguments(command, tuple(files), settings, request)
+    if (command == "launch") != (options.publish is not None):
+        raise ConfigError("launch needs --publish FILE, and nothing else does @ --publish")
+    return Arguments(command, tuple(files), settings, request, options.publish)
 
 
 def _command(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
-    if argv and argv[0] in ("check", "explain", "configs"):
+    if argv and argv[0] in _COMMANDS:
         return argv[0], argv[1:]
     return "serve", argv
 
@@ -95,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", help="default 127.0.0.1")
     parser.add_argument("--port", type=int, help="default 8000; 0 takes a free one")
     parser.add_argument("--workers", type=_one, metavar="1", help="only 1 for now")
+    parser.add_argument("--publish", metavar="FILE", help="where launch lists the engines")
     parser.add_argument("--record", metavar="DIR", help="write every call down, whole")
     return parser
 

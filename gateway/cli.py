@@ -5,19 +5,23 @@ import logging
 import resource
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
-from gateway.app import CATALOG, FOLLOWING, build
+from gateway.app import CATALOG, FOLLOWING, GROUPS, build
 from gateway.arguments import Arguments, parse
 from gateway.codec import decode_request
 from gateway.config import Config, show
 from gateway.config.masking import masked, without_user
-from gateway.errors import ConfigError, GatewayError, LaunchError
+from gateway.config.shipped import listing
+from gateway.errors import ConfigError, GatewayError, LaunchError, StartError
 from gateway.explain import explain
 from gateway.pipeline import entries
+from gateway.publish import publish
 
 BACKLOG = 16384
 """Connections that may wait to be accepted; the kernel's net.core.somaxconn caps it."""
@@ -43,9 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     try:
         arguments = parse(sys.argv[1:] if argv is None else argv)
-        config = arguments.config()
-        run = {"serve": serve, "check": check, "explain": explain_file}[arguments.command]
-        return asyncio.run(run(config, arguments))
+        if arguments.command == "configs":
+            return list_configurations()
+        return asyncio.run(_COMMANDS[arguments.command](arguments.config(), arguments))
     except ConfigError as error:
         print("\n".join(error.faults), file=sys.stderr)
         return 2
@@ -55,14 +59,39 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def check(config: Config, _: Arguments) -> int:
-    """Print the resolved configuration and the pipeline of each model."""
-    build(config)
+    """Print the resolved configuration, the pipeline of each model, and what is launched."""
+    groups = build(config)[GROUPS]
     print(show(config).rstrip())
     for name, model in config.models.items():
         print(f"\npipeline of {name}, outermost first")
         for entry in entries(model, config.record):
             options = ", ".join(f"{k}={v!r}" for k, v in masked(entry.options).items())
             print(without_user(f"  {entry.name}({options})"))
+    try:
+        for group in groups:
+            print(f"\nlaunch\n{await group.describe()}")
+    except LaunchError as error:
+        raise ConfigError(error.faults) from None
+    return 0
+
+
+def list_configurations() -> int:
+    """Print the shipped configurations."""
+    for found in listing():
+        print(f"{found.name}\n  {found.description}\n  {found.model}")
+    return 0
+
+
+async def launch(config: Config, arguments: Arguments) -> int:
+    """Run the engines of the models, for gateways that read the published file."""
+    stop, _ = _signals()
+    publishing = asyncio.create_task(publish(config, Path(str(arguments.publish))))
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait([publishing, stopped], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    publishing.cancel()
+    with _start_error(), suppress(asyncio.CancelledError):
+        await publishing
     return 0
 
 
@@ -139,25 +168,26 @@ async def _until(
     following = app[FOLLOWING]
     try:
         await asyncio.wait([stopped, *following], return_when=asyncio.FIRST_COMPLETED)
-        for task in following:
-            if task.done():
-                task.result()
-    except* ConfigError as group:
-        raise _first(group) from None
-    except* LaunchError as group:
-        raise _first(group) from None
+        with _start_error():
+            for task in following:
+                if task.done():
+                    task.result()
     finally:
         announcing.cancel()
         stopped.cancel()
     return 0
 
 
-def _first(group: BaseExceptionGroup[ConfigError] | BaseExceptionGroup[LaunchError]) -> Exception:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, Exception)
-    return error
+@contextmanager
+def _start_error() -> Iterator[None]:
+    """Raises the first error of what keeps the gateway from starting, without its groups."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group.subgroup(StartError) or group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None
 
 
 async def _announce(app: web.Application, port: int, config: Config, arguments: Arguments) -> None:
@@ -183,3 +213,11 @@ def _raise_file_limit() -> None:
     wanted = hard if hard != resource.RLIM_INFINITY else 1_048_576
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+_COMMANDS: Mapping[str, Callable[[Config, Arguments], Coroutine[Any, Any, int]]] = {
+    "serve": serve,
+    "check": check,
+    "explain": explain_file,
+    "launch": launch,
+}

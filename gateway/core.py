@@ -177,7 +177,8 @@ class Group(Protocol):
     ``together``, which makes the group of all its instances, by the names of their models.
     """
 
-    launchers: Mapping[str, Launcher]
+    @property
+    def launchers(self) -> Mapping[str, Launcher]: ...
 
     async def describe(self) -> str:
         """What would be started where; nothing is started for it."""

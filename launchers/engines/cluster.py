@@ -1,0 +1,215 @@
+"""The Ray cluster that engines run on: joined, or started here and stopped in the end."""
+
+import asyncio
+import inspect
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from types import ModuleType
+from typing import Any
+
+from attrs import define, field, frozen
+
+from gateway.core import Json
+from gateway.errors import LaunchError
+from launchers.engines.host import Claim, Gone, Host
+from launchers.engines.node import errand, keeper, supervisor
+from launchers.engines.topology import Node
+
+LOOK_EVERY = 1.0
+"""Seconds between looks at the free GPUs while an engine takes its own."""
+
+
+@define(eq=False)
+class Cluster:
+    """A Ray cluster that this process is a driver of; made by `cluster`."""
+
+    joined: bool
+    address: str
+    """Of its head, for the engines, which are drivers of their own."""
+    _turn: asyncio.Lock = field(factory=asyncio.Lock, init=False)
+
+    def nodes(self) -> list[Node]:
+        """The nodes that are alive, by address."""
+        import ray
+        from ray._private.state import available_resources_per_node  # as vLLM asks
+
+        free = available_resources_per_node()
+        found = [
+            Node(
+                id=node["NodeID"],
+                ip=node["NodeManagerAddress"],
+                gpus=int(free.get(node["NodeID"], {}).get("GPU", 0)),
+                total=int(node["Resources"].get("GPU", 0)),
+                cpus=free.get(node["NodeID"], {}).get("CPU", 0.0),
+            )
+            for node in ray.nodes()
+            if node["Alive"]
+        ]
+        return sorted(found, key=lambda node: (node.ip, node.id))
+
+    def place(self, node: Node, gpus: int) -> "OnNode":
+        """Where an engine runs that takes so many GPUs in all."""
+        return OnNode(self, node, gpus)
+
+    @asynccontextmanager
+    async def errand(self, node: Node) -> AsyncIterator["RemoteErrand"]:
+        """For a short program on the node."""
+        async with _actor(node, errand, errand.Errand) as actor:
+            yield RemoteErrand(actor)
+
+    @asynccontextmanager
+    async def turn(self, gpus: int) -> AsyncIterator[Claim]:
+        async with self._turn:
+            yield Taking(self, self._free() - gpus)
+
+    def _free(self) -> int:
+        return sum(node.gpus for node in self.nodes())
+
+
+@frozen
+class Taking:
+    """Waits until no more than so many GPUs are free."""
+
+    cluster: Cluster
+    left: int
+
+    async def taken(self) -> None:
+        while await asyncio.to_thread(self.cluster._free) > self.left:
+            await asyncio.sleep(LOOK_EVERY)
+
+
+@frozen
+class OnNode:
+    """The node that an engine's API server runs on."""
+
+    cluster: Cluster
+    node: Node
+    gpus: int
+
+    @asynccontextmanager
+    async def supervisor(self) -> AsyncIterator[Host]:
+        source = inspect.getsource(keeper)
+        async with _actor(self.node, supervisor, supervisor.Supervisor, source) as actor:
+            yield RemoteHost(actor)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[Claim]:
+        if self.gpus:
+            async with self.cluster.turn(self.gpus) as claim:
+                yield claim
+        else:
+            yield Nothing()
+
+
+class Nothing:
+    """What an engine without GPUs takes."""
+
+    async def taken(self) -> None: ...
+
+
+@frozen
+class Remote:
+    """An actor of ours; asking it raises Gone if it is no more."""
+
+    _actor: Any
+
+    async def _ask(self, method: str, *arguments: Any) -> Any:
+        from ray.exceptions import RayError, RayTaskError
+
+        try:
+            return await getattr(self._actor, method).remote(*arguments)
+        except RayTaskError as error:
+            raise error.cause from None
+        except RayError as error:
+            raise Gone(str(error).strip().partition("\n")[0]) from None
+
+
+class RemoteHost(Remote):
+    """A supervisor on another node."""
+
+    async def start(self, spec: Json) -> int:
+        port: int = await self._ask("start", spec)
+        return port
+
+    async def ended(self) -> int:
+        code: int = await self._ask("ended")
+        return code
+
+    async def read(self, offset: int) -> tuple[str, int]:
+        text, after = await self._ask("read", offset)
+        return text, after
+
+    async def tail(self, lines: int) -> str:
+        text: str = await self._ask("tail", lines)
+        return text
+
+    async def stop(self) -> None:
+        await self._ask("stop")
+
+
+class RemoteErrand(Remote):
+    """An errand on another node."""
+
+    async def run(self, argv: Sequence[str], environment: Mapping[str, str | None]) -> Json:
+        result: Json = await self._ask("run", argv, environment)
+        return result
+
+    async def latest(self) -> str:
+        line: str = await self._ask("latest")
+        return line
+
+
+@asynccontextmanager
+async def _actor(node: Node, module: ModuleType, cls: type, *arguments: Any) -> AsyncIterator[Any]:
+    """
+    An actor of this class on the node, which needs no installation of ours: the class goes there
+    by value. It holds no GPU, since it would hold it from the engine, which has another job.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    ray.cloudpickle.register_pickle_by_value(module)
+    there = NodeAffinitySchedulingStrategy(node.id, soft=False)
+    actor = ray.remote(cls).options(num_cpus=0, scheduling_strategy=there).remote(*arguments)
+    try:
+        yield actor
+    finally:
+        ray.kill(actor)
+
+
+@asynccontextmanager
+async def cluster(address: str | None) -> AsyncIterator[Cluster]:
+    """The cluster at this address, or one of this machine's own; raises LaunchError."""
+    import ray
+
+    address = head(address)
+    # Not in the main thread: there Ray takes SIGTERM for itself.
+    await asyncio.to_thread(_connect, address)
+    try:
+        yield Cluster(address is not None, ray.get_runtime_context().gcs_address)
+    finally:
+        await asyncio.to_thread(ray.shutdown)
+
+
+def head(address: str | None) -> str | None:
+    """The address of the cluster to join: the one given, or ``RAY_ADDRESS``."""
+    return address or os.environ.get("RAY_ADDRESS") or None
+
+
+def _connect(address: str | None) -> None:
+    import ray
+
+    if address is not None and address.startswith("ray://"):
+        raise LaunchError(
+            f"{address} is a Ray client address: run the gateway on a node of the cluster, with "
+            "the address HOST:PORT of its head"
+        )
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address is None:
+        options["include_dashboard"] = False
+    try:
+        ray.init(address=address or "local", **options)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        where = f"Ray at {address} cannot be joined" if address else "Ray cannot be started"
+        raise LaunchError(f"{where}: {error}") from None

