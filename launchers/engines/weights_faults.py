@@ -54,11 +54,11 @@ SENTENCES = {
     "or set hf_home to another folder",
     "no_folder": "{what} is a path, but there is no such folder: put the model there, on every "
     "node that runs it, or on a disk that they share",
-    "no_config": "{path} has no config.json, so it is no model: give the folder that holds "
+    "no_config": "{folder} has no config.json, so it is no model: give the folder that holds "
     "config.json and the weights",
-    "no_weights": "{path} has no weights ({detail}): complete it, or set load_format to what is "
+    "no_weights": "{folder} has no weights ({detail}): complete it, or set load_format to what is "
     "there",
-    "missing": "{path} lacks {detail}, which its index lists: copy or download the model again",
+    "missing": "{folder} lacks {detail}, which its index lists: copy or download the model again",
     "no_hub": "{python} has no huggingface_hub, which downloads {what}: run {python} -m pip "
     "install 'huggingface_hub>=2.4'",
     "other": "{what} could not be downloaded ({detail}): set that right, and " + AGAIN,
@@ -77,7 +77,7 @@ def sentence(
         "page": f"https://huggingface.co/{model}",
         "hf_home": hf_home,
         "python": python,
-        "size": f"{said.get('total', 0) / 1e9:.1f}",
+        "size": round(said.get("total", 0) / 1e9, 3),
         **said,
     }
     with_token = f"{kind}, token"

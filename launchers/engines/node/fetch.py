@@ -136,12 +136,12 @@ def _check(folder: Path, load_format: str) -> None:
     """That vLLM will find a configuration and whole weights here; needs no network."""
     names = [file.name for file in folder.iterdir() if file.is_file()]
     if not {"config.json", "params.json"} & {*names}:
-        raise Fault("no_config", path=str(folder))
+        raise Fault("no_config", folder=str(folder))
     weights = _weights(names, load_format, lambda name: _shards(folder / name))
     if PATTERNS.get(load_format) and not weights:
-        raise Fault("no_weights", path=str(folder), detail=" or ".join(PATTERNS[load_format]))
+        raise Fault("no_weights", folder=str(folder), detail=" or ".join(PATTERNS[load_format]))
     if missing := sorted(name for name in weights if not (folder / name).is_file()):
-        raise Fault("missing", path=str(folder), detail=", ".join(missing[:3]))
+        raise Fault("missing", folder=str(folder), detail=", ".join(missing[:3]))
 
 
 def _from_hub(model: str, revision: str | None, load_format: str) -> dict[str, Any]:

@@ -214,18 +214,18 @@ def test_a_whole_folder_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_configuration_is_a_fault(tmp_path: Path) -> None:
-    assert fault(model(tmp_path, "a.bin")) == {"fault": "no_config", "path": str(tmp_path)}
+    assert fault(model(tmp_path, "a.bin")) == {"fault": "no_config", "folder": str(tmp_path)}
 
 
 def test_a_folder_without_weights_is_a_fault(tmp_path: Path) -> None:
     found = fault(model(tmp_path, "config.json", "model.bin"), "safetensors")
-    said = {"fault": "no_weights", "path": str(tmp_path), "detail": "*.safetensors"}
+    said = {"fault": "no_weights", "folder": str(tmp_path), "detail": "*.safetensors"}
     assert found == said
 
 
 def test_a_folder_that_lacks_a_shard_is_a_fault(tmp_path: Path) -> None:
     found = fault(model(tmp_path, "config.json", "model-1.safetensors", index=SHARDS))
-    said = {"fault": "missing", "path": str(tmp_path), "detail": "model-2.safetensors"}
+    said = {"fault": "missing", "folder": str(tmp_path), "detail": "model-2.safetensors"}
     assert found == said
 
 
