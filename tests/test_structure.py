@@ -125,6 +125,12 @@ def test_the_command_starts_without_the_heavy_packages() -> None:
     assert (result.stdout, result.stderr) == ("[]\n", "")
 
 
+@pytest.mark.parametrize("file", files("launchers/engines/node"), ids=label)
+def test_what_runs_on_a_node_needs_only_the_standard_library(file: Path) -> None:
+    allowed = sys.stdlib_module_names | ({"huggingface_hub"} if file.stem == "fetch" else set())
+    assert {name.split(".")[0] for name in imports(tree(file))} - allowed == set()
+
+
 def declared(group: str) -> dict[str, str]:
     """The entry points of a group in setup.cfg."""
     setup = ConfigParser()

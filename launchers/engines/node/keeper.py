@@ -10,21 +10,23 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
+from itertools import filterfalse
 from typing import IO, Any, cast
 
-# How it is called: supervisor.py starts it as `python -c <this text>`, with a line of JSON on
-# stdin, which then stays open: its end is the order to stop, and comes by itself when the
-# supervisor's process is gone. Reports go to stdout, as lines of JSON.
-#
-# Why two processes, an outer and an inner one: descendants whose parents end are given to the
-# nearest living keeper, and so one of the two is there to sweep when the other is killed.
+# supervisor.py starts Python with this text and a line of JSON on stdin, which stays open: its end
+# is the order to stop, and comes by itself when the supervisor's process is gone. Reports go to
+# stdout. There are two processes, outer and inner, so that one sweeps when the other is killed:
+# the kernel gives descendants whose parents end to the nearest of the two.
 
 LOG_LIMIT = 64 * 2**20
-"""Bytes of a log file; then it becomes ``<name>.1``, and the one before is lost."""
-POLITE = 2.0
-"""Seconds that what an engine leaves behind has to end by itself."""
+"""Bytes of a log file; at the next line's end it becomes ``<name>.1``, which is overwritten."""
+AT_ONCE = 64 * 1024
+"""Bytes that are copied to the log at a time."""
+POLITE = 5.0
+"""Seconds that what an engine leaves behind has after SIGTERM; vLLM gives its workers 4."""
 AGAIN = 0.1
 """Seconds until the next look for descendants that were started meanwhile."""
 
@@ -41,32 +43,35 @@ OF_A_WORKER = (
 
 
 def prctl(option: int, value: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, value, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    if ctypes.CDLL(None).prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(f"prctl({option}, {value}) is refused")
 
 
 def report(**fields: Any) -> None:
-    try:
+    with suppress(BrokenPipeError):  # nobody is left who wants to know
         os.write(1, json.dumps(fields).encode() + b"\n")
-    except BrokenPipeError:
-        return  # nobody is left who wants to know
 
 
-def parent_of(pid: str) -> int:
-    """0 if there is no such process."""
+def contents(path: str) -> bytes:
+    """Of a file about a process; empty if there is no such process."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[1])
+        with open(path, "rb") as file:
+            return file.read()
     except (FileNotFoundError, ProcessLookupError):
-        return 0
+        return b""
+
+
+def parent_of(pid: int) -> int:
+    """0 if there is no such process."""
+    fields = contents(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    return int(fields[1]) if fields else 0
 
 
 def descendants() -> list[int]:
     """Of this process, parents before their children."""
     children: dict[int, list[int]] = {}
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        children.setdefault(parent_of(name), []).append(int(name))
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        children.setdefault(parent_of(pid), []).append(pid)
     found = [os.getpid()]
     for pid in found:
         found.extend(children.get(pid, ()))
@@ -107,20 +112,25 @@ class Brood:
         except ChildProcessError:
             self.none_left = True
 
-    def signal(self, number: int) -> None:
-        for pid in descendants():
-            try:
+    def signal(self, number: int, pids: Iterable[int]) -> None:
+        for pid in pids:
+            with suppress(ProcessLookupError):
                 os.kill(pid, number)
-            except ProcessLookupError:
-                continue
 
     def sweep(self) -> None:
         """End all of them; when this returns, none is left."""
-        self.signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM, descendants())
+        self.until(lambda: self.none_left, POLITE)
+        self.signal(signal.SIGKILL, filterfalse(cleans_up, descendants()))
         self.until(lambda: self.none_left, POLITE)
         while not self.none_left:
-            self.signal(signal.SIGKILL)
+            self.signal(signal.SIGKILL, descendants())
             self.until(lambda: self.none_left, AGAIN)
+
+
+def cleans_up(pid: int) -> bool:
+    """Whether it is Python's that removes the shared memory of killed processes, then ends."""
+    return b"resource_tracker" in contents(f"/proc/{pid}/cmdline")
 
 
 class Log:
@@ -131,12 +141,15 @@ class Log:
         self.size = os.fstat(2).st_size
 
     def write(self, text: bytes) -> None:
-        if self.size and self.size + len(text) > LOG_LIMIT:
+        if self.size + len(text) > LOG_LIMIT:
+            line, end, text = text.partition(b"\n")
+            self.append(line + end)
             self.rotate()
-        try:
+        self.append(text)
+
+    def append(self, text: bytes) -> None:
+        with suppress(OSError):  # a full disk costs the log, not the engine
             self.size += os.write(2, text)
-        except OSError:
-            return  # a full disk costs the log, not the engine
 
     def rotate(self) -> None:
         os.replace(self.path, self.path + ".1")
@@ -150,8 +163,8 @@ def hold(host: str, wanted: int | None) -> socket.socket:
     """
     A socket that is bound to the wanted port, or to a free one if that is taken.
 
-    While it is open nobody is given this port, yet the engine can bind it: neither listens
-    without SO_REUSEADDR.
+    While it is open nobody is given this port, but the engine, which sets SO_REUSEADDR as well,
+    can bind it.
     """
     held = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -219,7 +232,7 @@ class Keeper:
         self.brood.events.unregister(pipe)
 
     def copy(self, output: int) -> None:
-        if text := os.read(output, 65536):
+        if text := os.read(output, AT_ONCE):
             self.log.write(text)
         else:
             self.brood.events.unregister(output)
@@ -244,7 +257,7 @@ class Keeper:
             engine.send_signal(signal.SIGTERM)
             brood.until(lambda: brood.code is not None, self.spec["grace"])
         brood.sweep()
-        while text := os.read(output, 65536):
+        while text := os.read(output, AT_ONCE):
             self.log.write(text)
 
 

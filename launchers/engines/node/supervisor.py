@@ -6,12 +6,14 @@ import json
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from io import FileIO
 from typing import Any
 
 # It runs in the cluster's Python, shipped by value: the standard library only, and nothing that
 # is new in Python 3.11.
 
+LOADER = "import json, sys; exec(json.loads(sys.stdin.readline()))  # keeper of an engine"
 AT_ONCE = 64 * 1024
 """Bytes of the log that are read at a time."""
 
@@ -21,11 +23,10 @@ class Log:
 
     def __init__(self, path: str) -> None:
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        self.path = path
+        self.path, self.older = path, path + ".1"
         self.file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        self.first = os.fstat(self.file)
-        self.start = -self.first.st_size
-        """The offset at which the open file begins."""
+        self.start = -os.fstat(self.file).st_size
+        """The offset at which the open file begins; negative: what was there before."""
 
     def __del__(self) -> None:
         os.close(self.file)
@@ -42,24 +43,31 @@ class Log:
             self._open_next()
 
     def _open_next(self) -> None:
-        now, older = os.fstat(self.file), self.path + ".1"
-        following = os.open(older if differs(older, now) else self.path, os.O_RDONLY)
+        now = os.fstat(self.file)
+        following = self.older if differs(self.older, now) else self.path
         os.close(self.file)
-        self.file = following
+        self.file = os.open(following, os.O_RDONLY)
         self.start += now.st_size
 
     def tail(self, lines: int) -> str:
-        text = self._end_of(self.path)
-        if differs(self.path, self.first):
-            text = self._end_of(self.path + ".1") + text
+        if differs(self.path, os.fstat(self.file)):
+            text = end_of(self.older, self.start) + end_of(self.path, 0)
+        else:
+            text = end_of(self.older, self.start - size(self.older)) + end_of(self.path, self.start)
         return "\n".join(text.decode(errors="replace").splitlines()[-lines:])
 
-    def _end_of(self, path: str) -> bytes:
-        """Without what was there before."""
-        with open(path, "rb") as file:
-            begin = 0 if differs(path, self.first) else self.first.st_size
-            file.seek(max(begin, os.fstat(file.fileno()).st_size - AT_ONCE))
-            return file.read()
+
+def size(path: str) -> int:
+    return os.stat(path).st_size if os.path.exists(path) else 0
+
+
+def end_of(path: str, start: int) -> bytes:
+    """The end of a file that begins at this offset, without what is before the offset 0."""
+    if not os.path.exists(path):
+        return b""
+    with open(path, "rb") as file:
+        file.seek(max(-start, size(path) - AT_ONCE, 0))
+        return file.read()
 
 
 def differs(path: str, file: os.stat_result) -> bool:
@@ -107,27 +115,28 @@ class Supervisor:
             lambda: asyncio.StreamReaderProtocol(reports), os.fdopen(output, "rb")
         )
         try:
-            await asyncio.to_thread(self._run_keeper, spec["python"], orders, told)
-            await asyncio.to_thread(send, spec, link)
+            await asyncio.to_thread(self._run_keeper, spec, link, (orders, told))
         except BaseException:
             link.close()
             raise
         return reports, link
 
-    def _run_keeper(self, python: str, orders: int, told: int) -> None:
+    def _run_keeper(self, spec: dict[str, Any], link: FileIO, pipes: tuple[int, int]) -> None:
         """The process that is started here ends at once; what it leaves is the keeper."""
+        command = [spec["python"], "-I", "-S", "-c", LOADER]
         try:
-            subprocess.run(
-                [python, "-I", "-S", "-c", self._source],
-                stdin=orders,
-                stdout=told,
+            process = subprocess.Popen(
+                command,
+                stdin=pipes[0],
+                stdout=pipes[1],
                 stderr=self._log.file,
                 start_new_session=True,
-                check=False,
             )
         finally:
-            os.close(orders)
-            os.close(told)
+            for pipe in pipes:
+                os.close(pipe)
+        with process, suppress(BrokenPipeError):  # its report, or the log, says why
+            link.write(b"%s\n%s\n" % (json.dumps(self._source).encode(), json.dumps(spec).encode()))
 
     async def _watch(
         self, reports: asyncio.StreamReader, started: asyncio.Future[dict[str, Any]]
@@ -155,7 +164,8 @@ class Supervisor:
 
     async def tail(self, lines: int) -> str:
         """The last lines since the start."""
-        return await asyncio.to_thread(self._log.tail, lines)
+        async with self._reading:
+            return await asyncio.to_thread(self._log.tail, lines)
 
     async def stop(self) -> None:
         """End the engine, if it was started; returns when nothing is left of it."""
@@ -164,18 +174,9 @@ class Supervisor:
             await self.ended()
 
 
-def send(spec: dict[str, Any], link: FileIO) -> None:
-    try:
-        link.write(json.dumps(spec).encode() + b"\n")
-    except BrokenPipeError:
-        return  # its report, or the log, says why
-
-
 def end_session(leader: int) -> None:
     """Kill what an engine left behind, after both processes of its keeper were killed."""
     for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
-        try:
+        with suppress(ProcessLookupError):
             if os.getsid(pid) == leader:
                 os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue

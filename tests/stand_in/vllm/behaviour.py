@@ -35,7 +35,9 @@ def record(**pids: int | None) -> None:
 def fills_the_log() -> None:
     wanted, number = int(os.environ.get(LOG_BYTES, "0")), 0
     while wanted > 0:
-        wanted -= sys.stdout.write(f"line {number} " + "é" * 50 + "\n")
+        line = f"line {number} " + "é" * 50 + "\n"
+        sys.stdout.write(line)
+        wanted -= len(line.encode())
         number += 1
 
 

@@ -94,8 +94,8 @@ class Kept:
 async def kept(record: Path) -> AsyncIterator[Kept]:
     """The processes of the engine that writes this record, once it has started them."""
     found = await recorded(record)
-    inner = keeper.parent_of(str(found["pid"]))
-    outer = keeper.parent_of(str(inner))
+    inner = keeper.parent_of(found["pid"])
+    outer = keeper.parent_of(inner)
     with ExitStack() as handles:
         opened = partial(Process.of, handles)
         engine = [opened(found[name]) for name in ("pid", "core", "stray") if found[name]]
