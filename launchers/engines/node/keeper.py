@@ -34,7 +34,6 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
 OF_A_WORKER = (
     "PYTHONBREAKPOINT",
     "RAY_JOB_ID",
-    "RAY_LD_PRELOAD_ON_WORKERS",
     "RAY_NODE_ID",
     "RAY_RAYLET_PID",
     "SPT_NOENV",
@@ -148,15 +147,16 @@ class Log:
         self.append(text)
 
     def append(self, text: bytes) -> None:
-        with suppress(OSError):  # a full disk costs the log, not the engine
+        with suppress(OSError):  # a full disk does not end the engine
             self.size += os.write(2, text)
 
     def rotate(self) -> None:
-        os.replace(self.path, self.path + ".1")
-        file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        os.dup2(file, 2)
-        os.close(file)
         self.size = 0
+        with suppress(OSError):  # nor does a folder that somebody removed
+            os.replace(self.path, self.path + ".1")
+            file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            os.dup2(file, 2)
+            os.close(file)
 
 
 def hold(host: str, wanted: int | None) -> socket.socket:

@@ -99,7 +99,11 @@ class Supervisor:
         reports, self._link = await self._start_keeper(spec)
         started: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._end = asyncio.create_task(self._watch(reports, started))
-        told = await started
+        try:
+            told = await started
+        except asyncio.CancelledError:
+            self._link.close()
+            raise
         if "port" not in told:
             await self.stop()
             raise RuntimeError(told.get("error") or f"no keeper: {await self.tail(20)}")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import signal
 import socket
 import sys
@@ -45,6 +46,16 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 memory = SharedMemory(create=True, size=1)
 print(memory.name, "shared", flush=True)
 signal.pause()
+"""
+
+TALKS_LATE = """
+import os, sys, time
+
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.01)
+for number in range(100):
+    print("line", number, "of a log that is too long", flush=True)
+sys.exit(3)
 """
 
 
@@ -220,6 +231,15 @@ async def test_the_log_of_an_earlier_start_is_kept(tmp_path: Path) -> None:
 async def test_a_full_disk_costs_only_the_log(tmp_path: Path) -> None:
     asked = spec(tmp_path, environment={"STAND_IN_EXIT": "3"}, log="/dev/full")
     async with running(asked, source()) as supervisor:
+        assert await supervisor.ended() == 3
+
+
+async def test_a_log_folder_that_is_removed_costs_only_the_log(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    asked = spec(tmp_path, argv=[sys.executable, "-c", TALKS_LATE, str(gate)])
+    async with running(asked, source(LOG_LIMIT=1000)) as supervisor:
+        await asyncio.to_thread(shutil.rmtree, tmp_path / "logs")
+        await asyncio.to_thread(gate.touch)
         assert await supervisor.ended() == 3
 
 
