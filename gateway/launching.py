@@ -30,7 +30,7 @@ def launching(config: Config, *, reachable: bool = False) -> Launching:
     for name, model in config.models.items():
         if model.engine is None:
             try:
-                found[name] = _launcher(name, model, config, reachable)
+                found[name] = _launcher(name, config, reachable)
             except ConfigError as error:
                 faults += error.faults
     if faults:
@@ -50,10 +50,10 @@ def _groups(found: Mapping[str, Launcher]) -> Iterator[Group]:
             yield together({name: one for name, one in found.items() if type(one) is kind})
 
 
-def _launcher(name: str, model: Model, config: Config, reachable: bool) -> Launcher:
-    path = f"models.{name}.launcher"
+def _launcher(name: str, config: Config, reachable: bool) -> Launcher:
+    path, model = f"models.{name}.launcher", config.models[name]
     if model.launches:
-        plugged, options = "local_vllm", _local(model, config, reachable)
+        plugged, options = "local_vllm", _local(name, config, reachable)
     else:
         plugged, options = _given(model.launcher or {"external": _external(name, model)})
     launcher: Launcher = plugin(plugins.LAUNCHERS, plugged, options, path)
@@ -95,13 +95,14 @@ _LOCAL = (
     "ray_worker_py_executable",
     "replicas",
     "startup_timeout",
-    "return_token_id_information",
 )
 
 
-def _local(model: Model, config: Config, reachable: bool) -> Options:
+def _local(name: str, config: Config, reachable: bool) -> Options:
+    sharing = [m for other, m in config.models.items() if name in (other, m.engine)]
     return {
-        **{key: getattr(model, key) for key in _LOCAL},
+        **{key: getattr(config.models[name], key) for key in _LOCAL},
+        "return_token_id_information": any(m.return_token_id_information for m in sharing),
         "hf_token": config.hf_token,
         "ray_address": config.ray_head_node_address,
         "reachable": reachable,

@@ -208,6 +208,7 @@ def _connect(address: str | None) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is None:
         options["include_dashboard"] = False
+        os.environ.setdefault("RAY_worker_niceness", "0")  # it is 15, and engines inherit it
     try:
         ray.init(address=address or "local", **options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:

@@ -17,7 +17,7 @@ MODULE = "vllm.entrypoints.openai.api_server"
 SECRETS = ("HF_TOKEN", "VLLM_API_KEY")
 
 _BACKENDS = ("distributed_executor_backend", "data_parallel_backend")
-_OWN = ("model", "api_key")
+_OWN = ("model", "api_key", "hf_token")
 _INJECTED = (*_BACKENDS, *_OWN, "host", "port", "download_dir")
 _TRAINING = {"generation_config": "vllm", "logprobs_mode": "processed_logprobs"}
 """
@@ -101,5 +101,5 @@ def overruled(serving: Serving) -> Iterator[str]:
     """The keys of ``vllm_serve_kwargs`` that the launch sets itself, in a sentence each."""
     for key, value in serving.kwargs.items():
         if key in _INJECTED and value is not None:
-            why = "what counts is the model's own" if key in _OWN else "the launch sets it"
+            why = f"what counts is {key} outside of it" if key in _OWN else "the launch sets it"
             yield f"{key} of vllm_serve_kwargs does not count, {why}"

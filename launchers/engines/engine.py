@@ -106,8 +106,7 @@ class Engine:
 
     async def _lives_on(self, host: Host) -> NoReturn:
         async with AsyncExitStack() as stack:
-            telling = _task(stack, self._tell(host))
-            health, ended = await self._started(host, stack)
+            health, ended, telling = await self._started(host, stack)
             if self.shows is None:
                 telling.cancel()
             sick = _task(stack, health.fails())
@@ -118,7 +117,7 @@ class Engine:
 
     async def _started(
         self, host: Host, stack: AsyncExitStack
-    ) -> "tuple[Health, asyncio.Task[int]]":
+    ) -> "tuple[Health, asyncio.Task[int], asyncio.Task[None]]":
         """Returns when it answers; what runs on is ended by the stack."""
         loop = asyncio.get_running_loop()
         try:
@@ -129,17 +128,20 @@ class Engine:
                     url = f"http://{self.spec['host']}:{await self._port(host)}"
                     health = await stack.enter_async_context(asking(url))
                     ended = _task(stack, host.ended())
+                    telling = _task(stack, self._tell(host))
                     ready = _task(stack, health.ready())
-                    await _first(ended, ready, _task(stack, claim.taken()))
-                await _first(ended, ready)
+                    await _first(ended, telling, ready, _task(stack, claim.taken()))
+                await _first(ended, telling, ready)
         except TimeoutError:
             raise Crash(f"did not answer within {self.timeout:g} s") from None
         self._set_up(url)
-        return health, ended
+        return health, ended, telling
 
     async def _port(self, host: Host) -> int:
         try:
-            return await host.start(self.spec)
+            port = await host.start(self.spec)
+            self.spec = {**self.spec, "port": port}  # the same again after a crash, if it is free
+            return port
         except (OSError, RuntimeError) as error:
             raise Crash(f"cannot be started: {error}") from None
 

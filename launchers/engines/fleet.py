@@ -17,13 +17,18 @@ from launchers.engines.cluster import Cluster, cluster
 from launchers.engines.command import environment
 from launchers.engines.engine import Engine
 from launchers.engines.interpreter import missing
-from launchers.engines.planned import Planned, planned, specification
+from launchers.engines.planned import LOOPBACK, Planned, planned, specification
 from launchers.engines.preflight import Preflight, preflight
 from launchers.engines.progress import Display, Progress
 from launchers.engines.serving import Serving
 from launchers.engines.weights import Wanted, fetch_all
 
 logger = logging.getLogger(__name__)
+
+OPEN = (
+    "vLLM asks for the key below /v1, /v2, /inference and /cohere only: /invocations, which "
+    "answers like chat, /tokenize, /metrics and others are open to anybody"
+)
 
 
 @define(eq=False)
@@ -71,6 +76,8 @@ class Fleet:
     async def _keep(self, joined: Cluster, plans: Sequence[Planned]) -> None:
         logs = _log_folder()
         self._engines = [(p.serving.name, self._engine(joined, p, logs)) for p in plans]
+        if any(engine.spec["host"] != LOOPBACK for _, engine in self._engines):
+            logger.warning("the engines can be reached from other machines; %s", OPEN)
         async with asyncio.TaskGroup() as tasks:
             for _, engine in self._engines:
                 tasks.create_task(engine.run())

@@ -18,6 +18,9 @@ GRACE = 15.0
 """Seconds that an engine has to end after SIGTERM; 12.6 were seen."""
 
 
+LOOPBACK = "127.0.0.1"
+
+
 @frozen
 class Planned:
     """An engine with its place."""
@@ -51,12 +54,13 @@ def planned(nodes: Sequence[Node], flights: Sequence[Preflight]) -> list[Planned
 def specification(planned: Planned, joined: Cluster, logs: Path, *, reachable: bool) -> Json:
     """What `Supervisor.start` is told; only this machine reaches it unless it is ``reachable``."""
     ip = planned.placement.nodes[0].ip
-    host = ip if reachable or joined.joined else "127.0.0.1"
+    host = ip if reachable or joined.joined else LOOPBACK
     words = planned.command(host)
     return {
         "python": words.python,
         "argv": [words.python, *words.words],
-        "environment": {**words.environment, **_as_driver(joined, planned)},
+        # A node's own HF_HUB_CACHE would win over HF_HOME.
+        "environment": {"HF_HUB_CACHE": None, **words.environment, **_as_driver(joined, planned)},
         "host": host,
         "port": None,
         "log": str(logs / f"{planned.placement.name}.log"),
