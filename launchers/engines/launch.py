@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 from gateway.core import Json, Launcher, Replica
 from gateway.errors import LaunchError
 from launchers.engines.describe import describe
+from launchers.engines.node.supervisor import end_session
 from launchers.engines.process import Order
 
 logger = logging.getLogger(__name__)
@@ -113,6 +114,8 @@ class Launch:
             self._process.kill()
             await self._process.wait()
         finally:
+            # Two of Ray's own outlive a launch that was killed, for a minute.
+            await asyncio.to_thread(end_session, self._process.pid)
             self._reading.cancel()
 
 
