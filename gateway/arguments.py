@@ -13,7 +13,7 @@ from gateway.config import Config, load
 from gateway.errors import ConfigError
 
 _OVERRIDE = re.compile(r"\+{1,2}|[^=/]+=")
-_NO_MODEL = re.compile(r"\+{0,2}(listen|sessions|limits|record)[.=]")
+_NO_MODEL = re.compile(r"\+{0,2}(listen|sessions|limits|record|hf_token|ray_head_node_address)[.=]")
 """Overrides that leave open which models there are."""
 
 _MODEL_FLAGS = {

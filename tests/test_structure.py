@@ -103,8 +103,10 @@ def test_imports_go_one_way(file: Path) -> None:
 @pytest.mark.parametrize("file", files(*OURS), ids=label)
 def test_heavy_packages_are_imported_inside_functions_of_launchers(file: Path) -> None:
     seen = tree(file)
-    nodes = outside_functions(seen) if module(file).startswith("launchers") else [seen]
-    found = {name.split(".")[0] for node in nodes for name in imports(node)}
+    inside = not module(file).startswith("launchers")
+    nodes = ast.walk(seen) if inside else outside_functions(seen)
+    statements = (node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom))
+    found = {name.split(".")[0] for node in statements for name in imports(node)}
     assert found & HEAVY == set()
 
 

@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +18,8 @@ from launchers.engines.topology import Node
 
 LOOK_EVERY = 1.0
 """Seconds between looks at the free GPUs while an engine takes its own."""
+FREED_LIMIT = 30.0
+"""Seconds that the GPUs of an engine which ended may stay taken; 1.9 were seen."""
 
 
 @define(eq=False)
@@ -48,9 +50,9 @@ class Cluster:
         ]
         return sorted(found, key=lambda node: (node.ip, node.id))
 
-    def place(self, node: Node, gpus: int) -> "OnNode":
-        """Where an engine runs that takes so many GPUs in all."""
-        return OnNode(self, node, gpus)
+    def place(self, nodes: Sequence[Node], gpus: int) -> "OnNodes":
+        """Where an engine runs that takes so many GPUs in all; its API server on the first."""
+        return OnNodes(self, tuple(nodes), gpus)
 
     @asynccontextmanager
     async def errand(self, node: Node) -> AsyncIterator["RemoteErrand"]:
@@ -59,44 +61,62 @@ class Cluster:
             yield RemoteErrand(actor)
 
     @asynccontextmanager
-    async def turn(self, gpus: int) -> AsyncIterator[Claim]:
+    async def turn(self, nodes: Sequence[Node], gpus: int) -> AsyncIterator[Claim]:
+        """
+        Entered by one engine at a time, once its GPUs are free.
+
+        Ray frees those of an engine that crashed a moment after its processes are gone. If they
+        stay taken, the engine is started nevertheless, since vLLM says best what it lacks.
+        """
         async with self._turn:
-            yield Taking(self, self._free() - gpus)
+            claim = Taking(self, frozenset(node.id for node in nodes), gpus)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FREED_LIMIT):
+                    await claim.freed()
+            yield claim
 
-    def _free(self) -> int:
-        return sum(node.gpus for node in self.nodes())
 
-
-@frozen
+@define
 class Taking:
-    """Waits until no more than so many GPUs are free."""
+    """The GPUs of some nodes, of which an engine takes so many."""
 
     cluster: Cluster
-    left: int
+    nodes: frozenset[str]
+    gpus: int
+    _before: int = field(default=0, init=False)
+
+    async def freed(self) -> None:
+        while (free := await self._free()) < self.gpus:
+            await asyncio.sleep(LOOK_EVERY)
+        self._before = free
 
     async def taken(self) -> None:
-        while await asyncio.to_thread(self.cluster._free) > self.left:
+        while await self._free() > self._before - self.gpus:
             await asyncio.sleep(LOOK_EVERY)
+
+    async def _free(self) -> int:
+        nodes = await asyncio.to_thread(self.cluster.nodes)
+        return sum(node.gpus for node in nodes if node.id in self.nodes)
 
 
 @frozen
-class OnNode:
-    """The node that an engine's API server runs on."""
+class OnNodes:
+    """The nodes that an engine runs on."""
 
     cluster: Cluster
-    node: Node
+    nodes: tuple[Node, ...]
     gpus: int
 
     @asynccontextmanager
     async def supervisor(self) -> AsyncIterator[Host]:
         source = inspect.getsource(keeper)
-        async with _actor(self.node, supervisor, supervisor.Supervisor, source) as actor:
+        async with _actor(self.nodes[0], supervisor, supervisor.Supervisor, source) as actor:
             yield RemoteHost(actor)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[Claim]:
         if self.gpus:
-            async with self.cluster.turn(self.gpus) as claim:
+            async with self.cluster.turn(self.nodes, self.gpus) as claim:
                 yield claim
         else:
             yield Nothing()
@@ -185,10 +205,12 @@ async def cluster(address: str | None) -> AsyncIterator[Cluster]:
 
     address = head(address)
     # Not in the main thread: there Ray takes SIGTERM for itself.
-    await asyncio.to_thread(_connect, address)
+    connecting = asyncio.create_task(asyncio.to_thread(_connect, address))
     try:
+        await asyncio.shield(connecting)
         yield Cluster(address is not None, ray.get_runtime_context().gcs_address)
     finally:
+        await asyncio.wait([connecting])  # else a start that is called off goes on in its thread
         await asyncio.to_thread(ray.shutdown)
 
 

@@ -28,6 +28,20 @@ _QUIET = {"disable_uvicorn_access_log": True}
 """The gateway has a line for every call, and the log is kept for weeks."""
 _CPU = {"max_model_len": 2048}
 _CPU_ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1"}
+_SEVERAL_ON_CPU = {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+"""Else each rank wants a NUMA node of its own, which most machines do not have."""
+_SIZES = ("nnodes", "prefill_context_parallel_size")
+_PLACED = (
+    *_SIZES,
+    *("node_rank", "master_addr", "master_port", "headless", "data_parallel_address"),
+    *("data_parallel_rank", "data_parallel_start_rank"),
+    *("data_parallel_hybrid_lb", "data_parallel_external_lb"),
+)
+_PLACING = (
+    *("RAY_ADDRESS", "VLLM_HOST_IP", "VLLM_DP_MASTER_IP"),
+    "VLLM_RAY_DP_PLACEMENT_NODE_IPS",
+)
+_REACHED = ("uds", "ssl_keyfile", "ssl_certfile", "ssl_ca_certs", "config")
 _NEVER = str(10**9)
 _PASSED_ON = ("HF_ENDPOINT", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 """Of the gateway's own environment, which the nodes of a joined cluster do not have."""
@@ -72,6 +86,7 @@ def command(serving: Serving, placement: Placement, *, host: str, cpu: bool) -> 
         ("-m", MODULE, *flags.argv(kwargs)),
         {
             **(_CPU_ENVIRONMENT if cpu else {}),
+            **(_SEVERAL_ON_CPU if cpu and serving.shape.world > 1 else {}),
             **({} if serving.debug or serving.stats else {"VLLM_LOG_STATS_INTERVAL": _NEVER}),
             **environment(serving),
             **placement.environment,
@@ -97,9 +112,23 @@ def training(serving: Serving) -> dict[str, Any]:
     return {key: value for key, value in _TRAINING.items() if key not in serving.kwargs}
 
 
+def refused(serving: Serving) -> Iterator[str]:
+    """The keys of ``vllm_serve_kwargs`` that a launch cannot honour, in a sentence each."""
+    for key, value in serving.kwargs.items():
+        if value is None or value is False or (key in _SIZES and value == 1):
+            continue
+        if key in _PLACED:
+            yield f"flag {key!r} is not supported: the launch places the ranks"
+        elif key in _REACHED:
+            yield f"flag {key!r} is not supported: the gateway speaks plain HTTP to host and port"
+
+
 def overruled(serving: Serving) -> Iterator[str]:
     """The keys of ``vllm_serve_kwargs`` that the launch sets itself, in a sentence each."""
     for key, value in serving.kwargs.items():
         if key in _INJECTED and value is not None:
             why = f"what counts is {key} outside of it" if key in _OWN else "the launch sets it"
             yield f"{key} of vllm_serve_kwargs does not count, {why}"
+    for name in _PLACING:
+        if name in serving.environment:
+            yield f"{name} of vllm_serve_env_vars does not count, the launch sets it"

@@ -88,11 +88,10 @@ class Fleet:
         spec = specification(planned, joined, logs, reachable=self.reachable)
         nodes = ", ".join(node.ip for node in place.nodes)
         logger.info("%s is started on %s, its log is %s", place.name, nodes, spec["log"])
-        gpus = 0 if planned.cpu else serving.shape.data * serving.shape.world
         return Engine(
             place.name,
             spec,
-            joined.place(place.nodes[0], gpus),
+            joined.place(place.nodes, planned.gpus),
             serving.startup_timeout,
             self._changed,
             _shown(serving),

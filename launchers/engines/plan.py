@@ -62,6 +62,7 @@ def _faults(nodes: Sequence[Node], needs: Sequence[Need], cpu: bool) -> list[str
     found = [fault for need in needs for fault in faults(need)]
     if cpu:
         found += [_not_whole(need) for need in needs if need.shape.local not in _whole(need.shape)]
+        found += [_in_stages(need) for need in needs if need.shape.pipeline > 1]
         return found if nodes else [*found, "there is no node to run engines on"]
     ips = [node.ip for node in nodes]
     shared = sorted({ip for ip in ips if ips.count(ip) > 1})
@@ -76,6 +77,13 @@ def _not_whole(need: Need) -> str:
     return (
         f"{need.name}: data_parallel_size_local is {need.shape.local}, but without GPUs all "
         f"{need.shape.data} ranks run on one node"
+    )
+
+
+def _in_stages(need: Need) -> str:
+    return (
+        f"{need.name}: pipeline_parallel_size is {need.shape.pipeline}, but without GPUs vLLM "
+        "answers nothing in several stages"
     )
 
 

@@ -6,7 +6,7 @@ from attrs import field, frozen
 
 from gateway.errors import LaunchError
 from launchers.engines import flags
-from launchers.engines.command import overruled, training
+from launchers.engines.command import overruled, refused, training
 from launchers.engines.interpreter import Interpreter, probe, untried
 from launchers.engines.serving import Serving
 
@@ -31,17 +31,18 @@ class Preflight:
 
 def preflight(serving: Serving) -> Preflight:
     """Look at one model, without starting anything but its interpreter for a moment."""
-    notes = [*overruled(serving), *_told(serving)]
+    notes, impossible = [*overruled(serving), *_told(serving)], [*refused(serving)]
     try:
         found = probe(serving.python, serving.environment)
     except LaunchError as error:
-        return Preflight(serving, None, [], [*notes, *error.faults])
+        return Preflight(serving, None, impossible, [*notes, *error.faults])
     notes += [warning] if (warning := untried(found)) else []
     faults = [*flags.unknown(serving.kwargs), *flags.wrong(serving.kwargs)]
     if found.vllm == flags.VERSION:
-        return Preflight(serving, found, faults, notes)
+        return Preflight(serving, found, [*impossible, *faults], notes)
     of = f"by the flags of vLLM {flags.VERSION}"
-    return Preflight(serving, found, [], [*notes, *(f"{fault} ({of})" for fault in faults)])
+    doubts = [f"{fault} ({of})" for fault in faults]
+    return Preflight(serving, found, impossible, [*notes, *doubts])
 
 
 def _told(serving: Serving) -> list[str]:

@@ -9,11 +9,12 @@ from typing import ClassVar
 import pytest
 from attrs import frozen
 
-from gateway.app import build
+from gateway.app import CATALOG, build
 from gateway.config import Config, Model
-from gateway.core import Call, Handler, Replica, Reply
+from gateway.core import Call, Handler, Json, Replica, Reply
 from gateway.errors import ConfigError
 from tests.fake_vllm import FakeVllm
+from tests.launchers.engines.node.kept import STAND_IN
 from tests.serving import serving, until
 
 
@@ -22,7 +23,7 @@ def test_faults_of_all_models_come_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         build(Config(models))
     assert len(caught.value.faults) == 3
-    assert caught.value.faults[0] == "no launcher named 'simulatet', did you mean 'simulated'?"
+    assert "no launcher named 'simulatet', did you mean 'simulated'?" in caught.value.faults
 
 
 @frozen
@@ -89,3 +90,25 @@ async def test_a_launcher_may_be_anybodys(fake: FakeVllm) -> None:
     launcher = {"tests.gateway.test_app:Fixed": {"url": fake.url}}
     async with serving(models={"policy": Model(launcher=launcher)}) as client:
         assert (await client.post()).headers["X-Gateway-Replica"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "name"),
+    [
+        ({}, "org/model"),
+        ({"served_model_name": "other"}, "other"),
+        ({"served_model_name": ["one", "two"]}, "one"),
+    ],
+)
+def test_engines_are_asked_by_the_name_that_they_serve(kwargs: Json, name: str) -> None:
+    sizes = ("data_parallel_size", "tensor_parallel_size", "pipeline_parallel_size")
+    environment = {"VLLM_RAY_DP_PACK_STRATEGY": "strict", "PYTHONPATH": str(STAND_IN)}
+    policy = Model(
+        model="org/model",
+        vllm_serve_kwargs={**dict.fromkeys(sizes, 1), **kwargs},
+        vllm_serve_env_vars=environment,
+    )
+    fast, lora = Model(engine="policy"), Model(engine="policy", model="lora")
+    models = {"policy": policy, "fast": fast, "lora": lora}
+    served = build(Config(models))[CATALOG].models
+    assert [one.pool.model for one in served.values()] == [name, name, "lora"]

@@ -35,6 +35,7 @@ def test_where_to_listen_does_not_describe_a_model() -> None:
         "listen.port=9101",
         "+listen.port=9101",
         "record=calls",
+        "hf_token=t",
     ],
 )
 def test_overrides_that_describe_no_model_leave_the_embedded_one(override: str) -> None:
@@ -154,3 +155,14 @@ def test_a_shipped_configuration_can_be_named_among_the_files_of_another() -> No
     assert [*parse(["mine.yaml"]).config().models] == ["gpt-oss-20b-reasoning-high"]
     paths = parse(["+config_paths=[gpt-oss-20b-reasoning-high,Qwen3.5-27B]"])
     assert [*paths.config().models] == ["gpt-oss-20b-reasoning-high", "Qwen3_5-27B"]
+
+
+def test_launch_takes_the_file_that_it_publishes() -> None:
+    arguments = parse(["launch", "model.yaml", "--publish", "endpoints"])
+    assert arguments == Arguments("launch", ("model.yaml",), (), publish="endpoints")
+
+
+@pytest.mark.parametrize("argv", [["launch", "a.yaml"], ["a.yaml", "--publish", "endpoints"]])
+def test_launch_and_publish_belong_together(argv: list[str]) -> None:
+    with pytest.raises(ConfigError, match="launch needs --publish FILE, and nothing else does"):
+        parse(argv)

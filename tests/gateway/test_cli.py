@@ -15,6 +15,7 @@ import pytest
 from gateway.core import Json
 from tests.fake_vllm import FakeVllm, Gate, Hang, Status, events
 from tests.gateway_process import COMMAND, Gateway, gateway
+from tests.launchers.engines.node.kept import STAND_IN
 from tests.serving import CHAT, HELLO
 
 
@@ -223,6 +224,51 @@ async def test_faults_of_plugins_are_faults_of_check(tmp_path: Path) -> None:
     file = config(tmp_path, launcher="simulatet")
     status, _, err = await run("check", file, cwd=tmp_path)
     assert (status, err) == (2, "no launcher named 'simulatet', did you mean 'simulated'?\n")
+
+
+def engines(**settings: object) -> dict[str, object]:
+    """A model that is launched, with the stand-in for vLLM."""
+    sizes = ("data_parallel_size", "tensor_parallel_size", "pipeline_parallel_size")
+    environment = {"VLLM_RAY_DP_PACK_STRATEGY": "strict", "PYTHONPATH": str(STAND_IN)}
+    return {
+        "model": "org/model",
+        "vllm_serve_kwargs": {**dict.fromkeys(sizes, 1), **settings},
+        "vllm_serve_env_vars": environment,
+    }
+
+
+async def test_check_prints_what_would_be_launched(tmp_path: Path) -> None:
+    file = config(tmp_path, **engines(), replicas=2, api_key="hush")
+    status, out, err = await run("check", file, cwd=tmp_path)
+    assert (status, err) == (0, "")
+    assert "\n# policy-0 on " in out
+    assert "\n# policy-1 on " in out
+    assert f"{sys.executable} -m vllm.entrypoints.openai.api_server" in out
+    assert "hush" not in out
+
+
+async def test_unknown_flags_of_vllm_are_faults_of_check(tmp_path: Path) -> None:
+    file = config(tmp_path, **engines(tensor_paralel_size=2))
+    for command in ((), ("check",)):
+        status, _, err = await run(*command, file, cwd=tmp_path)
+        assert (status, err) == (
+            2,
+            "unknown flag 'tensor_paralel_size', did you mean 'tensor_parallel_size'? "
+            "@ models.policy.vllm_serve_kwargs\n",
+        )
+
+
+async def test_the_shipped_configurations_are_listed(tmp_path: Path) -> None:
+    status, out, _ = await run("configs", cwd=tmp_path)
+    assert status == 0
+    assert "Qwen3-30B-A3B-Instruct-2507\n  Qwen3 30B-A3B Instruct 2507, 8 GPUs.\n" in out
+
+
+async def test_there_must_be_engines_to_launch(tmp_path: Path) -> None:
+    file = config(tmp_path, base_url="http://127.0.0.1:9")
+    status, _, err = await run("launch", file, "--publish", "endpoints", cwd=tmp_path)
+    assert status == 2
+    assert err == "no model has engines to launch, which need vllm_serve_kwargs @ models\n"
 
 
 async def test_explain_shows_the_request_on_its_way(tmp_path: Path) -> None:

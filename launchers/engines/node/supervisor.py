@@ -128,6 +128,8 @@ class Supervisor:
     def _run_keeper(self, spec: dict[str, Any], link: FileIO, pipes: tuple[int, int]) -> None:
         """The process that is started here ends at once; what it leaves is the keeper."""
         command = [spec["python"], "-I", "-S", "-c", LOADER]
+        with suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, 0, 0)  # Ray's workers are nice, engines must not be
         try:
             process = subprocess.Popen(
                 command,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from launchers.engines.command import MODULE, Command, command, environment, overruled
+from launchers.engines.command import MODULE, Command, command, environment, overruled, refused
 from launchers.engines.serving import Serving
 from launchers.engines.topology import Node, Placement
 from tests.launchers.engines.servings import serving
@@ -96,6 +96,34 @@ def test_each_key_that_loses_is_told_without_its_value() -> None:
             for key in ("model", "api_key", "hf_token")
         ),
     ]
+
+
+def test_where_it_is_placed_is_not_for_the_environment_to_say() -> None:
+    mine = {"RAY_ADDRESS": "1.2.3.4:5", "VLLM_HOST_IP": "1.2.3.4", "OTHER": "1"}
+    assert [*overruled(serving(environment=mine))] == [
+        "RAY_ADDRESS of vllm_serve_env_vars does not count, the launch sets it",
+        "VLLM_HOST_IP of vllm_serve_env_vars does not count, the launch sets it",
+    ]
+
+
+def test_what_cannot_be_honoured_is_refused() -> None:
+    asked = {"headless": True, "nnodes": 2, "ssl_keyfile": "key", "uds": None, "max_num_seqs": 1}
+    assert [*refused(serving(kwargs=asked))] == [
+        "flag 'headless' is not supported: the launch places the ranks",
+        "flag 'nnodes' is not supported: the launch places the ranks",
+        "flag 'ssl_keyfile' is not supported: the gateway speaks plain HTTP to host and port",
+    ]
+
+
+def test_what_would_change_nothing_is_not_refused() -> None:
+    kwargs = {"headless": False, "nnodes": 1, "prefill_context_parallel_size": 1}
+    assert [*refused(serving(kwargs=kwargs))] == []
+
+
+def test_ranks_of_the_cpu_build_share_a_numa_node() -> None:
+    words = made(serving(kwargs={"tensor_parallel_size": 2}), cpu=True, place=PLAIN)
+    assert words.environment["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
+    assert "VLLM_CPU_OMP_THREADS_BIND" not in made(cpu=True, place=PLAIN).environment
 
 
 def test_nothing_is_told_of_keys_that_are_null() -> None:

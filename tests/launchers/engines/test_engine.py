@@ -68,7 +68,7 @@ async def test_an_engine_that_never_comes_up_ends_the_launch_with_its_last_words
 async def test_an_engine_that_does_not_answer_in_time_ends_the_launch(tmp_path: Path) -> None:
     async with engine(tmp_path, timeout=1, STAND_IN_BIND_AFTER="60") as watched:
         found = await recorded(tmp_path / "record")
-        with pytest.raises(LaunchError, match="policy-0 did not answer within 1 s; .* ends with"):
+        with pytest.raises(LaunchError, match=r"policy-0 did not answer within 1 s; .* ends with"):
             await watched.running
     with pytest.raises(ProcessLookupError):
         os.kill(found["pid"], 0)

@@ -151,6 +151,14 @@ def refused(nodes: Sequence[Node], needs: Sequence[Need], *, cpu: bool = False) 
     return caught.value.faults
 
 
+def test_several_stages_need_gpus() -> None:
+    needs = [Need("policy-0", Shape(1, 1, 2, "strict"))]
+    assert refused([Node("a", A, 0, 0)], needs, cpu=True) == [
+        "policy-0: pipeline_parallel_size is 2, but without GPUs vLLM answers nothing in several "
+        "stages"
+    ]
+
+
 def test_without_gpus_ranks_stay_together() -> None:
     needs = [Need("a-0", Shape(2, 1, 1, "strict", local=1)), Need("b-0", Shape(0, 1, 1, "strict"))]
     assert refused([], needs, cpu=True) == [

@@ -35,10 +35,16 @@ def test_an_unknown_flag_is_but_noted_for_another_vllm(monkeypatch: pytest.Monke
     assert (found.faults, found.notes) == ([], [f"{UNKNOWN} (by the flags of vLLM 0.33.0)"])
 
 
+def test_what_cannot_be_honoured_is_a_fault_for_any_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looks.flags, "VERSION", "0.33.0")
+    refused = ["flag 'headless' is not supported: the launch places the ranks"]
+    assert preflight(stand_in(kwargs={"headless": True})).faults == refused
+
+
 def test_an_interpreter_that_is_not_here_is_noted() -> None:
-    found = preflight(serving(python="/opt/elsewhere/python", kwargs=TYPO))
+    found = preflight(serving(python="/elsewhere/python", kwargs=TYPO))
     assert (found.found, found.on_cpu, found.faults) == (None, False, [])
-    assert found.notes == ["/opt/elsewhere/python cannot be run: No such file or directory"]
+    assert found.notes == ["/elsewhere/python cannot be run: No such file or directory"]
 
 
 def test_one_without_vllm_is_looked_at_no_further() -> None:
