@@ -62,7 +62,7 @@ class VllmServer:
 
     def reaches(self, running: int, within: float) -> bool:
         """Whether the number of running requests becomes this, in so many seconds."""
-        return _becomes(lambda: self.running() == running, within)
+        return becomes(lambda: self.running() == running, within)
 
 
 @contextmanager
@@ -82,7 +82,7 @@ def serve(kind: str, python: str, models: Path, folder: Path) -> Iterator[VllmSe
         )
     server = VllmServer(f"tiny-{kind}", f"http://127.0.0.1:{port}")
     try:
-        if not _becomes(lambda: process.poll() is not None or healthy(server), START_LIMIT):
+        if not becomes(lambda: process.poll() is not None or healthy(server), START_LIMIT):
             raise TimeoutError(f"no vLLM after {START_LIMIT} s:\n{tail(log)}")
         if process.poll() is not None:
             raise RuntimeError(f"vLLM ended with {process.returncode}:\n{tail(log)}")
@@ -136,7 +136,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, number)
         except ProcessLookupError:
             break
-        _becomes(lambda: process.poll() is not None and not alive(process.pid), 20)
+        becomes(lambda: process.poll() is not None and not alive(process.pid), 20)
     process.wait()
 
 
@@ -152,7 +152,7 @@ def tail(log: Path, lines: int = 40) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
-def _becomes(condition: Callable[[], bool], within: float) -> bool:
+def becomes(condition: Callable[[], bool], within: float) -> bool:
     """Poll, since another project's process has no event of ours to wait for."""
     deadline = time.monotonic() + within
     while not condition():
