@@ -111,6 +111,7 @@ class Engine:
                 telling.cancel()
             sick = _task(stack, health.fails())
             await _first(ended, sick)
+            logger.error("%s %s", self.name, sick.result())
             self._set_down(sick.result())
             await _first(ended, timeout=LAST_WORDS)
             raise Crash(sick.result())
