@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from attrs import frozen
 
+from gateway.app import GROUPS, build
 from gateway.config import Config, load
 from gateway.config.shipped import listing
 from gateway.errors import ConfigError
 from launchers.engines import flags
+from launchers.engines.command import MODULE
 
 GYM = "responses_api_models/local_vllm_model/configs"
 LOCAL = "responses_api_models.local_vllm_model"
@@ -107,6 +109,33 @@ def test_it_loads_with_the_values_that_it_leaves_open(name: str) -> None:
 @pytest.mark.parametrize("name", OPEN)
 def test_it_lists_just_the_values_that_it_leaves_open(name: str) -> None:
     assert left_open([name]) == {*OPEN[name]}
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_check_shows_a_place_for_each_of_its_engines(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    config = complete(name)
+    told = "".join([await group.describe() for group in build(config)[GROUPS]])
+    launched = [model for model, options in config.models.items() if options.launches]
+    assert re.findall(r"^# (\S+)-0 on ", told, re.MULTILINE) == launched
+    assert told.count(f"-m {MODULE}") == len(launched)
+
+
+@pytest.mark.parametrize("name", TOPOLOGIES)
+async def test_check_shows_the_topologies_of_the_documentation(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4,5,6,7")
+    topology = TOPOLOGIES[name]
+    given = [f"+config_paths=[{','.join(topology.files)}]", *topology.overrides]
+    (group,) = build(load([], given))[GROUPS]
+    told = await group.describe()
+    assert ("imagined" in told) == name.startswith("two nodes")
+    for data, tensor, _ in topology.sizes.values():
+        assert f"--data-parallel-size {data} " in told
+        assert f"--tensor-parallel-size {tensor} " in told
 
 
 def test_what_shares_an_engine_names_the_one_that_is_not_there() -> None:

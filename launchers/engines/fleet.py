@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,7 +17,7 @@ from gateway.errors import LaunchError
 from launchers.engines.cluster import Cluster, cluster
 from launchers.engines.command import environment
 from launchers.engines.engine import Engine
-from launchers.engines.interpreter import missing
+from launchers.engines.interpreter import missing, to_install
 from launchers.engines.planned import LOOPBACK, Planned, planned, specification
 from launchers.engines.preflight import Preflight, preflight
 from launchers.engines.progress import Display, Progress
@@ -107,11 +108,14 @@ class Fleet:
 
 def _require(flights: Sequence[Preflight]) -> None:
     """Raises LaunchError with what must be installed, before anything is downloaded."""
+    own = sys.executable
     sentences = [
-        missing(flight.found, needs_ray=flight.serving.python == sys.executable)
-        for flight in flights
-        if flight.found is not None
+        missing(f.found, needs_ray=not f.on_cpu or f.serving.python == own)
+        for f in flights
+        if f.found is not None
     ]
+    if find_spec("ray") is None and all(f.serving.python != own for f in flights):
+        sentences.append(to_install(own, ["ray"]))
     if faults := [sentence for sentence in dict.fromkeys(sentences) if sentence]:
         raise LaunchError(faults)
 

@@ -6,7 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
@@ -98,13 +98,16 @@ def missing(found: Interpreter, *, needs_ray: bool) -> str | None:
     """What to install before an engine can start, in a sentence; None if all is there."""
     needed = ["vllm", *(["ray"] if needs_ray else []), "huggingface_hub"]
     lacking = [name for name in needed if getattr(found, name) is None]
-    if not lacking:
-        return None
-    words = [found.python, "-m", "pip", "install", *(REQUIRED[name] for name in lacking)]
+    return to_install(found.python, lacking) if lacking else None
+
+
+def to_install(python: str, lacking: Sequence[str]) -> str:
+    """What an interpreter lacks, with the line that installs it."""
+    words = [python, "-m", "pip", "install", *(REQUIRED[name] for name in lacking)]
     cpu = f" (without a GPU {CPU_BUILD} in place of {REQUIRED['vllm']})"
     return (
-        f"{found.python} has no {' and no '.join(lacking)}, install with: {shlex.join(words)}"
-        f"{cpu if found.vllm is None else ''}"
+        f"{python} has no {' and no '.join(lacking)}, install with: {shlex.join(words)}"
+        f"{cpu if 'vllm' in lacking else ''}"
     )
 
 

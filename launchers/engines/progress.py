@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, Self, TextIO
 
 from attrs import frozen
@@ -38,7 +39,8 @@ class Display:
     """
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        self._show = Bars(stream) if stream.isatty() else Lines(stream, clock)
+        bars = stream.isatty() and find_spec("tqdm")  # which huggingface_hub brings along
+        self._show = Bars(stream) if bars else Lines(stream, clock)
 
     def __call__(self, progress: Progress) -> None:
         self._show(progress)
