@@ -16,7 +16,7 @@ EXIT = "STAND_IN_EXIT"
 EXIT_WHILE = "STAND_IN_EXIT_WHILE"
 """A file: while it exists, starts end with exit code 1 (or that of STAND_IN_EXIT)."""
 HANG_WHILE = "STAND_IN_HANG_WHILE"
-"""A file: while it exists, connections are accepted and nothing is answered."""
+"""A file: while it exists, nothing is answered; each POST that waits gets a line in it."""
 IGNORE_TERM = "STAND_IN_IGNORE_TERM"
 """If set, neither the server nor its engine core ends on SIGTERM."""
 STRAY = "STAND_IN_STRAY"
@@ -53,8 +53,11 @@ def binds_late() -> None:
     time.sleep(float(os.environ.get(BIND_AFTER, "0")))
 
 
-def hangs() -> None:
-    """Return when there is an answer to give."""
+def hangs(noted: str = "") -> None:
+    """Return when there is an answer to give; until then what is noted is a line in the file."""
     file = os.environ.get(HANG_WHILE)
+    if noted and file is not None and Path(file).exists():
+        with Path(file).open("a") as waiting:
+            waiting.write(f"{noted}\n")
     while file is not None and Path(file).exists():
         time.sleep(0.05)

@@ -35,7 +35,7 @@ class Answers(BaseHTTPRequestHandler):
                 self.answer(404, {"detail": "Not Found"})
 
     def do_POST(self) -> None:
-        behaviour.hangs()
+        behaviour.hangs(self.path)
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if not self.authorized():
             return
