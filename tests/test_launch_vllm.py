@@ -134,8 +134,10 @@ def configuration() -> str:
     )
 
 
-def is_up(launched: Launched, replica: str) -> bool:
-    return f"replica {replica} of model policy is up" in launched.gateway.log.read_text()
+def is_up(launched: Launched, replica: str, times: int = 1) -> bool:
+    """Whether it was found up so often."""
+    said = f"replica {replica} of model policy is up"
+    return launched.gateway.log.read_text().count(said) == times
 
 
 @pytest.fixture
@@ -375,10 +377,8 @@ def test_nothing_of_the_engine_that_died_is_left(crash: Crash) -> None:
 def test_the_engine_comes_back_under_its_name(
     launched: Launched, crash: Crash, client: OpenAI
 ) -> None:
-    def is_back() -> bool:
-        return Talk(client, uuid.uuid4().hex).turn(60) == crash.replica
-
-    assert becomes(is_back, START)
+    assert becomes(partial(is_up, launched, crash.replica, 2), START)
+    assert {Talk(client, uuid.uuid4().hex).turn(60) for _ in REPLICAS} == set(REPLICAS)
     with urllib.request.urlopen(f"{launched.gateway.url}/ready", timeout=10) as answer:
         assert answer.status == 200
 
