@@ -53,15 +53,18 @@ class Endpoints:
         return json_response({"status": "ok"})
 
     async def ready(self, _: web.Request) -> web.Response:
-        """200 when each model has a replica that is up, else 503 and what is waited for."""
+        """200 when each model has a replica that is up, else 503; and the replicas that are not."""
+        pools = {name: served.pool for name, served in self.catalog.models.items()}
+        ready = all(pool.cards for pool in pools.values())
         waiting = {
-            name: served.pool.waiting_for
-            for name, served in self.catalog.models.items()
-            if not served.pool.cards
+            name: pool.waiting_for
+            for name, pool in pools.items()
+            if pool.waiting_for or not pool.cards
         }
+        answer: Json = {"status": "ready" if ready else "waiting"}
         if waiting:
-            return json_response({"status": "waiting", "waiting_for": waiting}, status=503)
-        return json_response({"status": "ready"})
+            answer["waiting_for"] = waiting
+        return json_response(answer, status=200 if ready else 503)
 
     async def models(self, _: web.Request) -> web.Response:
         return json_response({"object": "list", "data": self.catalog.cards()})

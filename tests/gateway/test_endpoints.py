@@ -9,7 +9,7 @@ from gateway.config import Limits
 from gateway.core import Json
 from tests import recorded
 from tests.fake_vllm import FakeVllm, Gate, Hang, Raw, Recorded, Reset, Status, events
-from tests.serving import CHAT, HELLO, model, serving
+from tests.serving import CHAT, HELLO, model, serving, until
 
 COMPLETIONS = "/v1/completions"
 STREAM: Json = {**HELLO, "stream": True}
@@ -246,6 +246,17 @@ async def test_health_and_root_answer_while_no_replica_is_up() -> None:
 async def test_ready_once_a_replica_of_each_model_is_up(fake: FakeVllm) -> None:
     async with serving(fake) as client:
         assert (await client.get("/ready")).json == {"status": "ready"}
+
+
+async def test_ready_names_the_replicas_that_are_down(fake: FakeVllm) -> None:
+    async with FakeVllm() as other:
+        await other.stop()
+        async with serving(fake, other, wait=False) as client:
+            await until(lambda: bool(client.catalog.models["policy"].pool.cards))
+            answer = await client.get("/ready")
+    assert answer.status == 200
+    down = f"127.0.0.1:{other.port}"
+    assert answer.json == {"status": "ready", "waiting_for": {"policy": [down]}}
 
 
 async def test_models_lists_what_clients_may_ask_for(fake: FakeVllm) -> None:
