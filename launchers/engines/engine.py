@@ -26,6 +26,11 @@ LOOK_EVERY = 1.0
 """Seconds between looks at the log."""
 TELL_EVERY = 10
 """Looks between two lines about an engine that is starting."""
+BLIND = "Exception in thread MPClientEngineMonitor"
+"""
+What vLLM 0.32 logs when a core of a Ray engine ends by an exception: its /health goes on saying
+200, and calls wait for ever (CoreEngineActorManager.monitor_engine_liveness).
+"""
 LONGEST_LINE = 200
 """Characters of a line of its log that are told with them."""
 
@@ -107,10 +112,8 @@ class Engine:
     async def _lives_on(self, host: Host) -> NoReturn:
         async with AsyncExitStack() as stack:
             health, ended, telling = await self._started(host, stack)
-            if self.shows is None:
-                telling.cancel()
             sick = _task(stack, health.fails())
-            await _first(ended, sick)
+            await _first(ended, telling, sick)
             logger.error("%s %s", self.name, sick.result())
             self._set_down(sick.result())
             await _first(ended, timeout=LAST_WORDS)
@@ -147,7 +150,7 @@ class Engine:
             raise Crash(f"cannot be started: {error}") from None
 
     async def _tell(self, host: Host) -> None:
-        """Show its log, and how far it is while it starts."""
+        """Show its log, and how far it is while it starts; ends with the Crash that it tells of."""
         offset = looks = 0
         while True:
             text, offset = await host.read(offset)
@@ -155,6 +158,8 @@ class Engine:
                 self._last = line.strip()[:LONGEST_LINE]
                 if self.shows is not None and self.shows(line):
                     print(f"{self.name}: {line}", file=sys.stderr, flush=True)
+                if BLIND in line:
+                    raise Crash("has lost an engine core, which its /health does not tell")
             looks += 1
             if self.url is None and looks % TELL_EVERY == 0:
                 self._set_down(f"starting for {looks * LOOK_EVERY:g} s: {self._last}")

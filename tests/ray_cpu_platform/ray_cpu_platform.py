@@ -3,7 +3,7 @@
 from vllm.platforms.cpu import CpuPlatform
 
 
-class RayCpuPlatform(CpuPlatform):
+class RayCpuPlatform(CpuPlatform):  # type: ignore[misc, unused-ignore]
     """vLLM's own, but for the name under which Ray knows its devices."""
 
     ray_device_key = "GPU"

@@ -29,7 +29,8 @@ class Log:
         """The offset at which the open file begins; negative: what was there before."""
 
     def __del__(self) -> None:
-        os.close(self.file)
+        with suppress(AttributeError):  # it could not be opened
+            os.close(self.file)
 
     def read(self, offset: int) -> tuple[str, int]:
         while True:
@@ -169,7 +170,9 @@ class Supervisor:
             return await asyncio.to_thread(self._log.read, offset)
 
     async def tail(self, lines: int) -> str:
-        """The last lines since the start."""
+        """The last lines since the start; nothing if there was none."""
+        if self._end is None:
+            return ""
         async with self._reading:
             return await asyncio.to_thread(self._log.tail, lines)
 

@@ -12,8 +12,14 @@ import pytest
 from gateway.errors import LaunchError
 from launchers.engines import engine as lives
 from launchers.engines import health
-from tests.launchers.engines.here import engine
+from tests.launchers.engines.here import Watched, engine
 from tests.launchers.engines.node.kept import kept, recorded
+
+
+def says(watched: Watched, line: str) -> None:
+    """One line more in the engine's log."""
+    with Path(watched.engine.spec["log"]).open("a") as log:
+        log.write(f"{line}\n")
 
 
 async def answers(url: str | None) -> int:
@@ -96,6 +102,19 @@ async def test_an_engine_that_hangs_is_started_again(
             "hangs: /health was silent for 0.5 s, restarts in 1 s"
         )
         hangs.unlink()
+        await watched.until("up")
+
+
+async def test_an_engine_that_lost_a_core_is_started_again_though_its_health_is_good(
+    tmp_path: Path,
+) -> None:
+    async with engine(tmp_path) as watched:
+        await watched.until("up")
+        await asyncio.to_thread(says, watched, "Exception in thread MPClientEngineMonitor:")
+        await watched.until("has lost")
+        assert watched.seen[-1] == (
+            "has lost an engine core, which its /health does not tell, restarts in 1 s"
+        )
         await watched.until("up")
 
 
