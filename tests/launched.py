@@ -94,8 +94,8 @@ class Command:
 
     def until(self, condition: Callable[[], bool], within: float = START) -> None:
         """Wait for it while the command runs."""
-        ended = lambda: self.process.poll() is not None  # noqa: E731
-        met = becomes(lambda: condition() or ended(), within) and condition()
+        met = becomes(lambda: condition() or self.process.poll() is not None, within)
+        met = met and condition()
         assert met, f"{self.process.poll()}\n{self.said}\n{self.log}"
 
     def ready(self) -> bool:
@@ -118,7 +118,8 @@ class Command:
         found = [one for one in map(json.loads, lines) if port in one["argv"]][-1]
         inner = parent_of(found["pid"])
         with opened([found["pid"], found["core"], inner, parent_of(inner)]) as processes:
-            yield Engine(*processes, found["environment"])
+            server, core, keeper, watch = processes
+            yield Engine(server, core, keeper, watch, found["environment"])
 
     @contextmanager
     def everything(self) -> Iterator[list[Process]]:
@@ -218,10 +219,18 @@ def _end(running: Command) -> None:
 
 def left(processes: Sequence[Process], mark: str | None = None) -> list[str]:
     """Those of them, and of all that have the mark, that have not ended in time."""
-    late = lambda: family(mark) if mark else []  # noqa: E731
-    becomes(lambda: all(process.ends(0) for process in processes) and not late(), END)
-    with opened(late()) as more:
-        return [p.words for p in {p.pid: p for p in [*processes, *more]}.values() if not p.ends(0)]
+    becomes(lambda: _none(processes) and not _marked(mark), END)
+    with opened(_marked(mark)) as more:
+        every = {process.pid: process for process in [*processes, *more]}
+        return [process.words for process in every.values() if not process.ends(0)]
+
+
+def _marked(mark: str | None) -> list[int]:
+    return [] if mark is None else family(mark)
+
+
+def _none(processes: Sequence[Process]) -> bool:
+    return all(process.ends(0) for process in processes)
 
 
 def open_to_its_owner_only(file: Path) -> bool:
