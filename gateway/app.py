@@ -59,19 +59,15 @@ def build(config: Config) -> web.Application:
 def _pool(name: str, model: Model, config: Config, upstream: Upstream) -> Pool:
     sessions = config.sessions
     assignments = Assignments(sessions.idle, sessions.max, sessions.spill_above)
-    retries = model.endpoint_connection_retries if model.endpoint_file else 0
-    return Pool(name, upstream, assignments, _engine_name(name, config), retries)
+    source = config.models[model.engine] if model.engine is not None else model
+    retries = model.endpoint_connection_retries if source.endpoint_file else 0
+    return Pool(name, upstream, assignments, _served(model) or _served(source), retries)
 
 
-def _engine_name(name: str, config: Config) -> str | None:
-    """What the engines call the model, as far as the configuration says it."""
-    model = config.models[name]
-    served = (model.vllm_serve_kwargs or {}).get("served_model_name") if model.launches else None
-    if served:
-        return str(served[0] if isinstance(served, list) else served)
-    if model.engine is not None:
-        return model.model or _engine_name(model.engine, config)
-    return model.model
+def _served(model: Model) -> str | None:
+    """What its engines call the model, as far as the configuration says it."""
+    name = (model.vllm_serve_kwargs or {}).get("served_model_name") or model.model
+    return str(name[0]) if isinstance(name, list) else name
 
 
 def _running(

@@ -68,7 +68,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     if command == "configs" and argv:
         raise ConfigError(f"configs lists them all, and takes nothing @ {argv[0]}")
     given: list[str] = options.given
-    overrides = [word for word in given if _OVERRIDE.match(word) and not Path(word).exists()]
+    overrides = [word for word in given if _OVERRIDE.match(word) and not _is_file(word)]
     files = [word for word in given if word not in overrides]
     request = files.pop() if command == "explain" and files else None
     flags = [*_model_flags(options, files), *_flags(options, _OTHER_FLAGS, "")]
@@ -78,6 +78,13 @@ def parse(argv: Sequence[str]) -> Arguments:
     if (command == "launch") != (options.publish is not None):
         raise ConfigError("launch needs --publish FILE, and nothing else does @ --publish")
     return Arguments(command, tuple(files), settings, request, options.publish)
+
+
+def _is_file(word: str) -> bool:
+    try:
+        return Path(word).exists()
+    except OSError:  # too long for a name
+        return False
 
 
 def _command(argv: Sequence[str]) -> tuple[str, Sequence[str]]:

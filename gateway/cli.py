@@ -16,10 +16,10 @@ from gateway.app import CATALOG, FOLLOWING, GROUPS, build
 from gateway.arguments import Arguments, parse
 from gateway.codec import decode_request
 from gateway.config import Config, show
-from gateway.config.masking import masked, without_user
 from gateway.config.shipped import listing
 from gateway.errors import ConfigError, GatewayError, LaunchError, StartError
 from gateway.explain import explain
+from gateway.masking import masked, without_user
 from gateway.pipeline import entries
 from gateway.publish import publish
 

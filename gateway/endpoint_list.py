@@ -1,6 +1,7 @@
 """The lines of an endpoint file: what ``launch --publish`` writes, and gateways read."""
 
 from collections.abc import Mapping, Sequence
+from urllib.parse import quote, unquote
 
 from attrs import field, frozen
 
@@ -28,15 +29,15 @@ def read(line: str) -> Endpoint | None:
     """
     The endpoint of a line, ``URL [model=NAME] [name=NAME] [key=KEY]``; None if it has none.
 
-    What follows a ``#`` is a comment. Raises ValueError for a line of another shape; whether the
-    URL is one is not looked at.
+    What follows a ``#`` is a comment, and words are percent-encoded. Raises ValueError for a line
+    of another shape; whether the URL is one is not looked at.
     """
     url, *words = line.partition("#")[0].split() or [""]
     pairs = [word.partition("=") for word in words]
     if any(name not in _WORDS or not value for name, _, value in pairs):
         raise ValueError("after the URL there may be model=, name= and key=")
     root = url.rstrip("/").removesuffix("/v1").rstrip("/")
-    return Endpoint(root, **{name: value for name, _, value in pairs}) if url else None
+    return Endpoint(root, **{name: unquote(value) for name, _, value in pairs}) if url else None
 
 
 def write(replicas: Mapping[str, Sequence[Replica]]) -> str:
@@ -47,7 +48,8 @@ def write(replicas: Mapping[str, Sequence[Replica]]) -> str:
 
 def _line(model: str, replica: Replica) -> str:
     if replica.down is not None:
-        return f"# {replica.name} of {model} is down: {replica.down}"
+        return " ".join(f"# {replica.name} of {model} is down: {replica.down}".split())
     key = replica.headers.get("Authorization", "").removeprefix(_BEARER)
     words = {"model": model, "name": replica.name, "key": key}
-    return " ".join([replica.url, *(f"{name}={value}" for name, value in words.items() if value)])
+    pairs = (f"{name}={quote(value, safe=':/')}" for name, value in words.items() if value)
+    return " ".join([replica.url, *pairs])

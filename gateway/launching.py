@@ -53,9 +53,11 @@ def _groups(found: Mapping[str, Launcher]) -> Iterator[Group]:
 def _launcher(name: str, config: Config, reachable: bool) -> Launcher:
     path, model = f"models.{name}.launcher", config.models[name]
     if model.launches:
-        plugged, options = "local_vllm", _local(name, config, reachable)
+        plugged, options = _LAUNCHED, _local(name, config, reachable)
     else:
         plugged, options = _given(model.launcher or {"external": _external(name, model)})
+        if plugged == _LAUNCHED:
+            raise ConfigError(f"engines are launched by vllm_serve_kwargs @ {path}")
     launcher: Launcher = plugin(plugins.LAUNCHERS, plugged, options, path)
     return launcher
 
@@ -83,6 +85,7 @@ def _headers(model: Model) -> dict[str, str]:
     return {**model.default_headers, **key}
 
 
+_LAUNCHED = "local_vllm"
 _LOCAL = (
     "model",
     "vllm_serve_kwargs",

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import mkstemp
 
 from attrs import define, evolve, field
 
@@ -12,9 +13,6 @@ from gateway.core import Launcher, Replica
 from gateway.endpoint_list import write
 from gateway.errors import ConfigError
 from gateway.launching import launching
-
-_READABLE = 0o600
-"""By its owner only: it holds the keys."""
 
 
 async def publish(config: Config, file: Path) -> None:
@@ -26,6 +24,10 @@ async def publish(config: Config, file: Path) -> None:
     """
     launchers = launching(_launched(config), reachable=True).launchers
     listing = Listing(file, dict.fromkeys(launchers, ()))
+    try:
+        listing.put()
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be written: {error.strerror} @ --publish") from None
     try:
         async with asyncio.TaskGroup() as tasks:
             for name, launcher in launchers.items():
@@ -44,13 +46,6 @@ def _launched(config: Config) -> Config:
     models = {name: model for name, model in models.items() if model.launches}
     if not models:
         raise ConfigError("no model has engines to launch, which need vllm_serve_kwargs @ models")
-    faults = [
-        f"{name!r} cannot stand in an endpoint file @ models.{name}"
-        for name in models
-        if "#" in name or len(name.split()) != 1
-    ]
-    if faults:
-        raise ConfigError(faults)
     return evolve(config, models=models, default_model=None)
 
 
@@ -66,8 +61,23 @@ class Listing:
         async with launcher.launch() as sets:
             async for replicas in sets:
                 self._replicas[model] = replicas
-                _put(self.file, write(self._replicas))
+                self.put()
                 self._announce()
+
+    def put(self) -> None:
+        """
+        Write the file; readers see the old text or the new one, never a part.
+
+        Only its owner may read it, since it holds the keys. Raises OSError.
+        """
+        new, path = mkstemp(prefix=f".{self.file.name}.", dir=self.file.parent)
+        try:
+            with os.fdopen(new, "w") as out:
+                out.write(write(self._replicas))
+            os.replace(path, self.file)
+        except OSError:
+            os.unlink(path)
+            raise
 
     def _announce(self) -> None:
         """Say once that all is up."""
@@ -78,11 +88,3 @@ class Listing:
         if not self._said and all(up):
             self._said = True
             print(f"engines ready, listed in {self.file}", flush=True)
-
-
-def _put(file: Path, text: str) -> None:
-    """Readers see the old text or the new one, never a part."""
-    new = file.with_name(f".{file.name}.{os.getpid()}")
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _READABLE), "w") as out:
-        out.write(text)
-    new.replace(file)

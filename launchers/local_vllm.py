@@ -51,8 +51,15 @@ class LocalVllm:
     @classmethod
     def together(cls, models: Mapping[str, "LocalVllm"]) -> Group:
         """One launch for these models, by name; raises ConfigError with all faults."""
-        servings = [model.serving(name) for name, model in models.items()]
-        faults = [fault for serving in servings for fault in _faults(serving)]
+        servings: list[Serving] = []
+        faults: list[str] = []
+        for name, model in models.items():
+            try:
+                servings.append(model.serving(name))
+            except ConfigError as error:
+                faults += [f"{fault} @ models.{name}" for fault in error.faults]
+            else:
+                faults += _faults(servings[-1])
         if faults:
             raise ConfigError(faults)
         addresses = {model.ray_address for model in models.values()}
@@ -73,7 +80,7 @@ class LocalVllm:
             kwargs={**served, **flags.named(self.vllm_serve_kwargs)},
             environment=environment,
             api_key=key,
-            headers={**self.default_headers, "Authorization": f"Bearer {key}"},
+            headers={**_without_key(self.default_headers), "Authorization": f"Bearer {key}"},
             hf_home=_home(self.hf_home, environment),
             hf_token=self.hf_token or environment.get("HF_TOKEN") or os.environ.get("HF_TOKEN"),
             python=self.ray_worker_py_executable or sys.executable,
@@ -85,15 +92,26 @@ class LocalVllm:
         )
 
 
+def _without_key(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.lower() != "authorization"}
+
+
 def _absolute(model: str) -> str:
     """Ray's workers have a working directory of their own."""
     local = model.startswith((".", "~", "/")) or Path(model).is_dir()
-    return str(Path(model).expanduser().absolute()) if local else model
+    return _path(model) if local else model
 
 
 def _home(given: str | None, environment: Mapping[str, str]) -> str:
     home = given or environment.get("HF_HOME") or os.environ.get("HF_HOME")
-    return str(Path(home or ".cache/huggingface").expanduser().absolute())
+    return _path(home or ".cache/huggingface")
+
+
+def _path(name: str) -> str:
+    try:
+        return str(Path(name).expanduser().absolute())
+    except RuntimeError:  # the home of somebody who is not there
+        raise ConfigError(f"there is no folder {name}") from None
 
 
 def _faults(serving: Serving) -> Iterator[str]:

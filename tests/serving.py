@@ -41,7 +41,7 @@ class Client:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let other tasks run until it holds; the test's time limit ends what never does."""
-    while not condition():  # noqa: ASYNC110 - what is looked at has no event
+    while not condition():
         await asyncio.sleep(0)
 
 

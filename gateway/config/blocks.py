@@ -7,12 +7,12 @@ from attrs import frozen
 from omegaconf import DictConfig
 
 from gateway.chat_request import verify_fields
-from gateway.config.masking import without_user
 from gateway.config.resolve import peek, resolve
 from gateway.config.structure import below
 from gateway.config.units import Mismatch
 from gateway.core import Json
 from gateway.errors import BadRequest
+from gateway.masking import without_user
 
 _BREAKING = ("model", "messages", "stream", "stream_options")
 _TRAINING = {"n": 1, "logprobs": True, "return_token_ids": True, "include_reasoning": True}

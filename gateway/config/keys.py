@@ -6,7 +6,7 @@ from typing import Any, Literal
 from attrs import field, frozen
 
 from gateway.config import rules
-from gateway.config.masking import shown
+from gateway.masking import shown
 
 Options = Mapping[str, Any]
 
@@ -63,7 +63,7 @@ class Model:
         default=None, repr=False, validator=rules.header, metadata={"secret": True}
     )
     """Sent to the replicas as a Bearer token."""
-    model: str | None = None
+    model: str | None = field(default=None, validator=rules.not_empty)
     """The name that the replicas know the model by; asked of the first one if unset."""
     return_token_id_information: bool = False
     """Put the token ids and log probabilities of prompt and generation on the message."""

@@ -34,7 +34,8 @@ def load(paths: Sequence[str], overrides: Sequence[str] = ()) -> Config:
     tree = chained.tree
     faults: list[str] = []
     native, foreign = blocks.native(tree, faults), gym.models(tree, faults)
-    found = [*native, *map(kinds.without_own_keys, foreign)]
+    given = [*native, *map(kinds.without_own_keys, foreign)]
+    found = [replicas.with_underscores(block, faults) for block in given]
     for block in native:
         faults += replicas.sources(block)
     models = _models(found, faults)

@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import Attribute
 
-from gateway.config.masking import shown
+from gateway.masking import shown
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2, and RFC 6265 4.1.1
 _HEADER = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 5.5

@@ -7,7 +7,7 @@ import yaml
 from attrs import Attribute, fields, has
 
 from gateway.config.keys import Config
-from gateway.config.masking import hidden, masked, without_user
+from gateway.masking import hidden, masked, without_user
 
 
 def show(config: Config) -> str:

@@ -17,9 +17,9 @@ from cattrs.errors import CattrsError, ClassValidationError, IterableValidationE
 from cattrs.gen import make_dict_structure_fn, override
 
 from gateway.config import units
-from gateway.config.masking import is_secret
 from gateway.config.units import Mismatch
 from gateway.errors import ConfigError
+from gateway.masking import is_secret
 
 T = TypeVar("T")
 Hook = Callable[[Any, Any], Any]

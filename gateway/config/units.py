@@ -6,7 +6,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from yarl import URL
 
-from gateway.config.masking import shown
+from gateway.masking import shown
 
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _BYTES = {

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import os
+import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import ModuleType
@@ -20,6 +21,11 @@ LOOK_EVERY = 1.0
 """Seconds between looks at the free GPUs while an engine takes its own."""
 FREED_LIMIT = 30.0
 """Seconds that the GPUs of an engine which ended may stay taken; 1.9 were seen."""
+
+CONNECT_LIMIT = 10.0
+"""Seconds for the head of a cluster to take a connection."""
+PROCESS_LIMIT = 120.0
+"""Seconds that Ray has to start the process of an actor; without its node it waits for ever."""
 
 
 @define(eq=False)
@@ -193,9 +199,19 @@ async def _actor(node: Node, module: ModuleType, cls: type, *arguments: Any) -> 
     there = NodeAffinitySchedulingStrategy(node.id, soft=False)
     actor = ray.remote(cls).options(num_cpus=0, scheduling_strategy=there).remote(*arguments)
     try:
+        await _there(actor)
         yield actor
     finally:
         ray.kill(actor)
+
+
+async def _there(actor: Any) -> None:
+    """Returns when its process runs; nothing else that is asked of it returns before."""
+    try:
+        async with asyncio.timeout(PROCESS_LIMIT):
+            await Remote(actor)._ask("__ray_ready__")
+    except TimeoutError:
+        raise Gone(f"Ray did not start its process within {PROCESS_LIMIT:g} s") from None
 
 
 @asynccontextmanager
@@ -215,8 +231,9 @@ async def cluster(address: str | None) -> AsyncIterator[Cluster]:
 
 
 def head(address: str | None) -> str | None:
-    """The address of the cluster to join: the one given, or ``RAY_ADDRESS``."""
-    return address or os.environ.get("RAY_ADDRESS") or None
+    """The address of the cluster to join: the one given, or ``RAY_ADDRESS``; None for none."""
+    found = address or os.environ.get("RAY_ADDRESS") or "local"
+    return None if found == "local" else found
 
 
 def _connect(address: str | None) -> None:
@@ -227,12 +244,33 @@ def _connect(address: str | None) -> None:
             f"{address} is a Ray client address: run the gateway on a node of the cluster, with "
             "the address HOST:PORT of its head"
         )
+    _look_for(address)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is None:
         options["include_dashboard"] = False
         os.environ.setdefault("RAY_worker_niceness", "0")  # it is 15, and engines inherit it
+    else:
+        os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # one try of 40 s, not 20
     try:
         ray.init(address=address or "local", **options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = f"Ray at {address} cannot be joined" if address else "Ray cannot be started"
-        raise LaunchError(f"{where}: {error}") from None
+        raise LaunchError(f"{where}: {_why(error)}") from None
+
+
+def _look_for(address: str | None) -> None:
+    """Raises LaunchError if nobody listens there: Ray would wait for ever, deaf to signals."""
+    host, colon, port = (address or "").rpartition(":")
+    if not colon:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_LIMIT).close()
+    except (OSError, ValueError) as error:
+        raise LaunchError(f"Ray at {address} cannot be joined: {error}") from None
+
+
+def _why(error: Exception) -> str:
+    """Ray says "failed to connect" to a cluster that wants the token of ``~/.ray/auth_token``."""
+    if "Authentication" in repr(error.__cause__):
+        return "it wants a token, set RAY_AUTH_MODE=token"
+    return str(error)

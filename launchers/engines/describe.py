@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from gateway.errors import LaunchError
-from launchers.engines.cluster import cluster, head
+from launchers.engines.cluster import Cluster, cluster, head
 from launchers.engines.plan import Node, hypothetical
 from launchers.engines.planned import Planned, planned
 from launchers.engines.preflight import Preflight, preflight
@@ -29,11 +29,15 @@ async def describe(order: Order) -> str:
     if address is not None and find_spec("ray"):
         async with cluster(address) as joined:
             nodes = await asyncio.to_thread(joined.nodes)
-        said = [f"nodes of the Ray cluster at {address}"]
+        said = [f"nodes of the Ray cluster at {joined.address}"]
     else:
-        nodes, said = _imagined(flights)
-    engines = [_told(one, order.reachable) for one in planned(nodes, flights)]
-    notes = [f"model {flight.serving.name}: {note}" for flight in flights for note in flight.notes]
+        joined, (nodes, said) = Cluster(False, "auto"), _imagined(flights)
+    engines = [_told(one, joined, order.reachable) for one in planned(nodes, flights)]
+    notes = [
+        f"model {flight.serving.name}: {note}"
+        for flight in flights
+        for note in (*flight.notes, *filter(None, [flight.missing]))
+    ]
     return "\n".join([*(f"# {line}" for line in [*notes, *said]), *engines])
 
 
@@ -66,11 +70,10 @@ def _address() -> str:
     return address
 
 
-def _told(planned: Planned, reachable: bool) -> str:
-    nodes = planned.placement.nodes
+def _told(planned: Planned, joined: Cluster, reachable: bool) -> str:
+    words = planned.command(joined, reachable=reachable)
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind(("", 0))
         port = probe.getsockname()[1]
-    host = nodes[0].ip if reachable or len(nodes) > 1 else "127.0.0.1"
-    where = ", ".join(node.ip for node in nodes)
-    return f"\n# {planned.placement.name} on {where}\n{planned.command(host).pasted(port)}"
+    where = ", ".join(node.ip for node in planned.placement.nodes)
+    return f"\n# {planned.placement.name} on {where}\n{words.pasted(port)}"

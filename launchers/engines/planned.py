@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from gateway.core import Json
 from launchers.engines.cluster import Cluster
@@ -34,16 +34,30 @@ class Planned:
         """That it takes in all."""
         return 0 if self.cpu else self.serving.shape.data * self.serving.shape.world
 
-    def command(self, host: str) -> Command:
-        return command(self.serving, self.placement, host=host, cpu=self.cpu)
+    def host(self, joined: Cluster, reachable: bool) -> str:
+        """What it listens on: only this machine reaches it unless others have to."""
+        return self.placement.nodes[0].ip if reachable or joined.joined else LOOPBACK
+
+    def command(self, joined: Cluster, *, reachable: bool) -> Command:
+        host = self.host(joined, reachable)
+        words = command(self.serving, self.placement, host=host, cpu=self.cpu)
+        return evolve(words, environment={**words.environment, **self._as_driver(joined)})
+
+    def _as_driver(self, joined: Cluster) -> Mapping[str, str]:
+        """What makes vLLM a driver of this cluster, whose workers run its own Python."""
+        python = self.serving.python
+        if self.cpu:
+            return {}
+        job = json.dumps({"runtime_env": {"py_executable": python}})
+        workers = {} if python == sys.executable else {"RAY_JOB_CONFIG_JSON_ENV_VAR": job}
+        return {"RAY_ADDRESS": joined.address, **workers}
 
 
 def planned(nodes: Sequence[Node], flights: Sequence[Preflight]) -> list[Planned]:
     """Places for all engines of all models; raises LaunchError."""
-    no_gpus = not any(node.total for node in nodes)
     found: list[Planned] = []
     for cpu in (False, True):
-        servings = [f.serving for f in flights if (f.on_cpu and no_gpus) is cpu]
+        servings = [f.serving for f in flights if f.on_cpu is cpu]
         needs = {need.name: (serving, need) for serving in servings for need in serving.needs}
         if needs:
             placements = plan(nodes, [need for _, need in needs.values()], cpu=cpu)
@@ -52,26 +66,14 @@ def planned(nodes: Sequence[Node], flights: Sequence[Preflight]) -> list[Planned
 
 
 def specification(planned: Planned, joined: Cluster, logs: Path, *, reachable: bool) -> Json:
-    """What `Supervisor.start` is told; only this machine reaches it unless it is ``reachable``."""
-    ip = planned.placement.nodes[0].ip
-    host = ip if reachable or joined.joined else LOOPBACK
-    words = planned.command(host)
+    """What `Supervisor.start` is told."""
+    words = planned.command(joined, reachable=reachable)
     return {
         "python": words.python,
         "argv": [words.python, *words.words],
-        # A node's own HF_HUB_CACHE would win over HF_HOME.
-        "environment": {"HF_HUB_CACHE": None, **words.environment, **_as_driver(joined, planned)},
-        "host": host,
+        "environment": {"HF_HUB_CACHE": None, **words.environment},  # it would win over HF_HOME
+        "host": planned.host(joined, reachable),
         "port": None,
         "log": str(logs / f"{planned.placement.name}.log"),
         "grace": GRACE,
     }
-
-
-def _as_driver(joined: Cluster, planned: Planned) -> Mapping[str, str]:
-    """What makes vLLM a driver of this cluster, whose workers run its own Python."""
-    python = planned.serving.python
-    if planned.cpu:
-        return {}
-    job = {"RAY_JOB_CONFIG_JSON_ENV_VAR": json.dumps({"runtime_env": {"py_executable": python}})}
-    return {"RAY_ADDRESS": joined.address, **({} if python == sys.executable else job)}

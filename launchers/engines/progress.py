@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any, Self, TextIO
 
 from attrs import frozen
@@ -39,8 +38,7 @@ class Display:
     """
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        bars = stream.isatty() and find_spec("tqdm")  # which huggingface_hub brings along
-        self._show = Bars(stream) if bars else Lines(stream, clock)
+        self._show = Bars(stream) if stream.isatty() else Lines(stream, clock)
 
     def __call__(self, progress: Progress) -> None:
         self._show(progress)

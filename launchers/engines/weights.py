@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from attrs import evolve, field, frozen
 
 from gateway.errors import LaunchError
+from launchers.engines.host import Gone
 from launchers.engines.progress import Progress
 from launchers.engines.topology import Node
 from launchers.engines.weights_faults import sentence
@@ -146,6 +147,8 @@ async def _everywhere(
                 await fetch(wanted, errand, lambda progress: report(evolve(progress, node=node.ip)))
         except LaunchError as error:
             raise LaunchError([f"node {node.ip}: {fault}" for fault in error.faults]) from None
+        except Gone as error:
+            raise LaunchError(f"node {node.ip}: lost while weights were fetched: {error}") from None
 
     first = 0 if wanted.model.startswith(("/", ".", "~")) else 1
     await _all(on(node) for node in nodes[:first])

@@ -92,6 +92,14 @@ async def test_a_launcher_may_be_anybodys(fake: FakeVllm) -> None:
         assert (await client.post()).headers["X-Gateway-Replica"] == "mine"
 
 
+def test_engines_of_somebody_else_have_the_same_name() -> None:
+    kwargs = {"served_model_name": "other"}
+    policy = Model(model="org/model", vllm_serve_kwargs=kwargs, endpoint_file="endpoints")
+    fast = Model(engine="policy")
+    served = build(Config({"policy": policy, "fast": fast}))[CATALOG].models.values()
+    assert [(one.pool.model, one.pool.retries) for one in served] == [("other", 8)] * 2
+
+
 @pytest.mark.parametrize(
     ("kwargs", "name"),
     [

@@ -8,7 +8,7 @@ from gateway.core import Replica
 from gateway.endpoint_list import Endpoint, read, write
 
 URL = "http://10.0.0.1:8000"
-WORDS = st.text("abcXYZ019-_.~/=", min_size=1, max_size=8)
+WORDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
 
 
 @pytest.mark.parametrize("line", [URL, f"{URL}/", f"{URL}/v1", f"  {URL}/v1/  # the first"])

@@ -81,6 +81,14 @@ def test_the_token_and_the_cluster_are_those_of_the_configuration() -> None:
     assert servings(group)[0].hf_token == "t"
 
 
+def test_there_is_one_way_to_launch() -> None:
+    with pytest.raises(ConfigError) as raised:
+        launching(Config({"policy": Model(launcher={"local_vllm": {"model": "m"}})}))
+    assert raised.value.faults == [
+        "engines are launched by vllm_serve_kwargs @ models.policy.launcher"
+    ]
+
+
 @frozen
 class Twin:
     """A launcher whose models start together."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gateway.core import Json
 from gateway.errors import ConfigError
 from launchers.engines.launch import Launch
 from launchers.local_vllm import LocalVllm
@@ -63,7 +64,10 @@ def test_a_given_hf_home_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 def test_the_token_of_the_hub_comes_from(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if where == "environment":
         monkeypatch.setenv("HF_TOKEN", "t")
-    given = {"config": {"hf_token": "t"}, "vllm": {"vllm_serve_env_vars": {"HF_TOKEN": "t"}}}
+    given: dict[str, Json] = {
+        "config": {"hf_token": "t"},
+        "vllm": {"vllm_serve_env_vars": {"HF_TOKEN": "t"}},
+    }
     assert local(**given.get(where, {})).serving("policy").hf_token == "t"
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.config.blocks import Block
-from gateway.config.replicas import engines, launch, sources
+from gateway.config.replicas import engines, launch, sources, with_underscores
 from gateway.core import Json
 
 SIZES = {"data_parallel_size": 1, "tensor_parallel_size": 2, "pipeline_parallel_size": 1}
@@ -151,6 +151,34 @@ def test_there_may_be_no_model_that_has_an_engine() -> None:
 
 def test_the_key_of_an_engine_is_that_of_its_model() -> None:
     found = [block(**LAUNCH), block("quick", engine="policy", api_key="hush")]
+    assert [*engines(found)] == ["the replicas get those of their own model @ models.quick.api_key"]
+
+
+def test_arguments_may_be_spelt_with_dashes() -> None:
+    faults: list[str] = []
+    dashed = {key.replace("_", "-"): size for key, size in SIZES.items()}
+    found = with_underscores(block(**{**LAUNCH, "vllm_serve_kwargs": dashed}), faults)
+    assert (found.options, [*launch(found)], faults) == (LAUNCH, [], [])
+
+
+def test_an_argument_in_both_spellings_is_a_fault() -> None:
+    faults: list[str] = []
+    with_underscores(block(vllm_serve_kwargs={"max_num_seqs": 1, "max-num-seqs": 2}), faults)
+    place = f"{PATH}.vllm_serve_kwargs.max-num-seqs"
+    assert faults == [f"given twice, also with underscores or dashes @ {place}"]
+
+
+@pytest.mark.parametrize("size", ["2", [1], 0, True, 1.0])
+def test_a_local_size_is_a_whole_number(size: object) -> None:
+    kwargs = {**SIZES, "data_parallel_size_local": size}
+    place = f"{PATH}.vllm_serve_kwargs.data_parallel_size_local"
+    assert [*launch(block(**{**LAUNCH, "vllm_serve_kwargs": kwargs}))] == [
+        f"expected a whole number of at least 1, got {size!r} @ {place}"
+    ]
+
+
+def test_headers_beside_an_engine_are_refused() -> None:
+    found = [block(**LAUNCH), block("quick", engine="policy", default_headers={"A": "b"})]
     assert [*engines(found)] == [
-        "the replicas' key is that of their own model @ models.quick.api_key"
+        "the replicas get those of their own model @ models.quick.default_headers"
     ]

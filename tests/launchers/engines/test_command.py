@@ -31,9 +31,9 @@ def flags(words: Command) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for word in words.words[2:]:
         if word.startswith("--"):
-            found[name := word[2:]] = True
+            found[word[2:]] = True
         else:
-            found[name] = word
+            found[[*found][-1]] = word
     return found
 
 
@@ -107,11 +107,12 @@ def test_where_it_is_placed_is_not_for_the_environment_to_say() -> None:
 
 
 def test_what_cannot_be_honoured_is_refused() -> None:
-    asked = {"headless": True, "nnodes": 2, "ssl_keyfile": "key", "uds": None, "max_num_seqs": 1}
+    asked = {"headless": True, "nnodes": 2, "ssl_keyfile": "key", "uds": None, "grpc": True}
     assert [*refused(serving(kwargs=asked))] == [
         "flag 'headless' is not supported: the launch places the ranks",
         "flag 'nnodes' is not supported: the launch places the ranks",
         "flag 'ssl_keyfile' is not supported: the gateway speaks plain HTTP to host and port",
+        "flag 'grpc' is not supported: each engine has one HTTP server",
     ]
 
 
@@ -159,9 +160,9 @@ def test_token_ids_leave_what_is_given() -> None:
     assert (found["generation-config"], found["logprobs-mode"]) == ("auto", "raw_logprobs")
 
 
-@pytest.mark.parametrize("key", ["debug", "stats"])
-def test_the_throughput_is_logged_where_it_is_asked_for(key: str) -> None:
-    assert "VLLM_LOG_STATS_INTERVAL" not in made(serving(**{key: True})).environment
+@pytest.mark.parametrize("asked", [serving(debug=True), serving(stats=True)])
+def test_the_throughput_is_logged_where_it_is_asked_for(asked: Serving) -> None:
+    assert "VLLM_LOG_STATS_INTERVAL" not in made(asked).environment
 
 
 def test_debugging_shows_every_request() -> None:
@@ -194,7 +195,7 @@ def test_no_key_is_on_the_command_line_or_shown() -> None:
 
 
 def test_it_can_be_pasted_into_a_shell() -> None:
-    kwargs = {"speculative_config": {"method": "it's"}, "max_model_len": 64}
+    kwargs = {"speculative_config": {"method": "it's --a"}, "max_model_len": 64}
     words = made(serving(kwargs=kwargs, python=sys.executable))
     program = "import json, os, sys; print(json.dumps([sys.argv[1:], dict(os.environ)]))"
     line = words.pasted(8001).replace(f"-m {MODULE}", f"-c '{program}'")

@@ -46,10 +46,11 @@ async def test_a_machine_that_is_too_small_is_told_and_nodes_are_imagined(
 ) -> None:
     gpus(monkeypatch, 0)
     text = await told(serving(kwargs={"tensor_parallel_size": 8}, replicas=2))
-    first, second, third = text.splitlines()[:3]
+    lacking, first, second, last = text.splitlines()[:4]
+    assert "has no vllm, install with: " in lacking
     assert "policy-0" in first
     assert "policy-1" in second
-    assert third == "# shown for imagined nodes (2) of 8 GPUs"
+    assert last == "# shown for imagined nodes (2) of 8 GPUs"
     assert "# policy-0 on NODE_1_IP\n" in text
     assert "# policy-1 on NODE_2_IP\n" in text
 
@@ -70,7 +71,10 @@ async def test_engines_for_others_listen_on_the_address_of_their_node() -> None:
 
 
 async def test_no_secret_is_told() -> None:
-    text = await told(stand_in(hf_token="hf_secret"))
+    kwargs = {"model_loader_extra_config": {"aws_secret_key": "hf_secret"}}
+    variables = {"AWS_SECRET_ACCESS_KEY": "hf_secret", "HTTPS_PROXY": "http://me:hf_secret@proxy"}
+    text = await told(stand_in(hf_token="hf_secret", kwargs=kwargs, environment=variables))
     assert "k3y" not in text
     assert "hf_secret" not in text
-    assert 'HF_TOKEN="$HF_TOKEN" VLLM_API_KEY="$VLLM_API_KEY"' in text
+    assert ' HF_TOKEN="$HF_TOKEN" ' in text
+    assert ' VLLM_API_KEY="$VLLM_API_KEY" ' in text

@@ -112,6 +112,7 @@ async def test_an_engine_that_lost_a_core_is_started_again_though_its_health_is_
         await watched.until("up")
         await asyncio.to_thread(says, watched, "Exception in thread MPClientEngineMonitor:")
         await watched.until("has lost")
+        await watched.until("has lost")
         assert watched.seen[-1] == (
             "has lost an engine core, which its /health does not tell, restarts in 1 s"
         )

@@ -151,6 +151,11 @@ def refused(nodes: Sequence[Node], needs: Sequence[Need], *, cpu: bool = False) 
     return caught.value.faults
 
 
+def test_many_engines_are_imagined_soon() -> None:
+    needs = [Need(f"policy-{index}", Shape(1, 5, 1, "strict")) for index in range(100)]
+    assert len(hypothetical(needs)) == 100
+
+
 def test_several_stages_need_gpus() -> None:
     needs = [Need("policy-0", Shape(1, 1, 2, "strict"))]
     assert refused([Node("a", A, 0, 0)], needs, cpu=True) == [

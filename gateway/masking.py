@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 _USER = re.compile(r"://[^/\s]*@")
-_SECRET = re.compile(r"headers|authorization|(.*_)?(key|secret|token|password)", re.IGNORECASE)
+_SECRET = re.compile(
+    r"headers|authorization|(.*_)?(api)?(key|secret|token|passw(or)?d|credentials?)", re.IGNORECASE
+)
 """Options of plugins and variables of an environment, whose secrets nobody has declared."""
 
 

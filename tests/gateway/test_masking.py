@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config.masking import hidden, is_secret, masked, shown, without_user
+from gateway.masking import hidden, is_secret, masked, shown, without_user
 
 
 def test_passwords_are_hidden_wherever_they_stand() -> None:
