@@ -4,18 +4,18 @@ import asyncio
 import inspect
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from types import ModuleType
 from typing import Any
 
 from attrs import define, field, frozen
 
-from gateway.core import Json
 from gateway.errors import LaunchError
-from launchers.engines.host import Claim, Gone, Host
+from launchers.engines import remote
+from launchers.engines.host import Claim, Host
 from launchers.engines.node import errand, keeper, supervisor
-from launchers.engines.topology import Node
+from launchers.engines.planning.topology import Node
+from launchers.engines.remote import RemoteErrand, RemoteHost
 
 LOOK_EVERY = 1.0
 """Seconds between looks at the free GPUs while an engine takes its own."""
@@ -24,8 +24,6 @@ FREED_LIMIT = 30.0
 
 CONNECT_LIMIT = 10.0
 """Seconds for the head of a cluster to take a connection."""
-PROCESS_LIMIT = 120.0
-"""Seconds that Ray has to start the process of an actor; without its node it waits for ever."""
 
 
 @define(eq=False)
@@ -63,8 +61,8 @@ class Cluster:
     @asynccontextmanager
     async def errand(self, node: Node) -> AsyncIterator["RemoteErrand"]:
         """For a short program on the node."""
-        async with _actor(node, errand, errand.Errand) as actor:
-            yield RemoteErrand(actor)
+        async with remote.actor(node.id, errand, errand.Errand) as there:
+            yield RemoteErrand(there)
 
     @asynccontextmanager
     async def turn(self, nodes: Sequence[Node], gpus: int) -> AsyncIterator[Claim]:
@@ -115,9 +113,9 @@ class OnNodes:
 
     @asynccontextmanager
     async def supervisor(self) -> AsyncIterator[Host]:
-        source = inspect.getsource(keeper)
-        async with _actor(self.nodes[0], supervisor, supervisor.Supervisor, source) as actor:
-            yield RemoteHost(actor)
+        node, source = self.nodes[0].id, inspect.getsource(keeper)
+        async with remote.actor(node, supervisor, supervisor.Supervisor, source) as there:
+            yield RemoteHost(there)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[Claim]:
@@ -132,86 +130,6 @@ class Nothing:
     """What an engine without GPUs takes."""
 
     async def taken(self) -> None: ...
-
-
-@frozen
-class Remote:
-    """An actor of ours; asking it raises Gone if it is no more."""
-
-    _actor: Any
-
-    async def _ask(self, method: str, *arguments: Any) -> Any:
-        from ray.exceptions import RayError, RayTaskError
-
-        try:
-            return await getattr(self._actor, method).remote(*arguments)
-        except RayTaskError as error:
-            raise error.cause from None
-        except RayError as error:
-            raise Gone(str(error).strip().partition("\n")[0]) from None
-
-
-class RemoteHost(Remote):
-    """A supervisor on another node."""
-
-    async def start(self, spec: Json) -> int:
-        port: int = await self._ask("start", spec)
-        return port
-
-    async def ended(self) -> int:
-        code: int = await self._ask("ended")
-        return code
-
-    async def read(self, offset: int) -> tuple[str, int]:
-        text, after = await self._ask("read", offset)
-        return text, after
-
-    async def tail(self, lines: int) -> str:
-        text: str = await self._ask("tail", lines)
-        return text
-
-    async def stop(self) -> None:
-        await self._ask("stop")
-
-
-class RemoteErrand(Remote):
-    """An errand on another node."""
-
-    async def run(self, argv: Sequence[str], environment: Mapping[str, str | None]) -> Json:
-        result: Json = await self._ask("run", argv, environment)
-        return result
-
-    async def latest(self) -> str:
-        line: str = await self._ask("latest")
-        return line
-
-
-@asynccontextmanager
-async def _actor(node: Node, module: ModuleType, cls: type, *arguments: Any) -> AsyncIterator[Any]:
-    """
-    An actor of this class on the node, which needs no installation of ours: the class goes there
-    by value. It holds no GPU, since it would hold it from the engine, which has another job.
-    """
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    ray.cloudpickle.register_pickle_by_value(module)
-    there = NodeAffinitySchedulingStrategy(node.id, soft=False)
-    actor = ray.remote(cls).options(num_cpus=0, scheduling_strategy=there).remote(*arguments)
-    try:
-        await _there(actor)
-        yield actor
-    finally:
-        ray.kill(actor)
-
-
-async def _there(actor: Any) -> None:
-    """Returns when its process runs; nothing else that is asked of it returns before."""
-    try:
-        async with asyncio.timeout(PROCESS_LIMIT):
-            await Remote(actor)._ask("__ray_ready__")
-    except TimeoutError:
-        raise Gone(f"Ray did not start its process within {PROCESS_LIMIT:g} s") from None
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 from gateway.masking import is_secret, masked, without_user
 from launchers.engines import flags
-from launchers.engines.plan import Placement
+from launchers.engines.planning.plan import Placement
 from launchers.engines.serving import Serving
 
 MODULE = "vllm.entrypoints.openai.api_server"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from gateway.errors import LaunchError
 from launchers.engines.cluster import Cluster, cluster, head
-from launchers.engines.plan import Node, hypothetical
 from launchers.engines.planned import Planned, planned
+from launchers.engines.planning.plan import Node, hypothetical
 from launchers.engines.preflight import Preflight, preflight
 from launchers.engines.process import Order
 

@@ -20,9 +20,9 @@ from launchers.engines.engine import Engine
 from launchers.engines.interpreter import to_install
 from launchers.engines.planned import LOOPBACK, Planned, planned, specification
 from launchers.engines.preflight import Preflight, preflight
-from launchers.engines.progress import Display, Progress
 from launchers.engines.serving import Serving
-from launchers.engines.weights import Wanted, fetch_all
+from launchers.engines.weights.fetching import Wanted, fetch_all
+from launchers.engines.weights.progress import Display, Progress
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 from gateway.core import Json
 from launchers.engines.cluster import Cluster
 from launchers.engines.command import Command, command
-from launchers.engines.plan import Node, Placement, plan
+from launchers.engines.planning.plan import Node, Placement, plan
 from launchers.engines.preflight import Preflight
 from launchers.engines.serving import Serving
 

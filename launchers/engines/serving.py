@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from attrs import field, frozen
 
-from launchers.engines.topology import Need, Shape
+from launchers.engines.planning.topology import Need, Shape
 
 
 @frozen

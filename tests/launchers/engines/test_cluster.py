@@ -14,7 +14,7 @@ from launchers.engines.cluster import Cluster, cluster, head
 from launchers.engines.engine import Engine
 from launchers.engines.host import Gone
 from launchers.engines.node.keeper import contents, parent_of
-from launchers.engines.topology import Node
+from launchers.engines.planning.topology import Node
 from tests.launchers.engines.here import Watched
 from tests.launchers.engines.node.kept import HOST, Kept, kept, spec
 from tests.several_nodes import SeveralNodes

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from launchers.engines.command import MODULE, Command, command, environment, overruled, refused
+from launchers.engines.planning.topology import Node, Placement
 from launchers.engines.serving import Serving
-from launchers.engines.topology import Node, Placement
 from tests.launchers.engines.servings import serving
 
 NODE = Node("n", "10.0.0.1", 8, 8)

@@ -3,11 +3,7 @@
 import inspect
 from collections.abc import Iterator
 
-import pytest
-
-from launchers.engines.cluster import RemoteErrand, RemoteHost
 from launchers.engines.host import Host
-from launchers.engines.node.errand import Errand
 from launchers.engines.node.supervisor import Supervisor
 
 
@@ -18,8 +14,5 @@ def calls(kind: type) -> Iterator[tuple[str, list[str]]]:
             yield name, [*inspect.signature(method).parameters]
 
 
-@pytest.mark.parametrize(
-    ("far", "near"), [(Host, Supervisor), (RemoteHost, Supervisor), (RemoteErrand, Errand)]
-)
-def test_what_is_far_away_is_called_like_what_is_here(far: type, near: type) -> None:
-    assert dict(calls(far)) == dict(calls(near)) != {}
+def test_a_supervisor_is_what_an_engine_needs() -> None:
+    assert dict(calls(Host)) == dict(calls(Supervisor)) != {}

@@ -10,9 +10,9 @@ from gateway.errors import LaunchError
 from launchers.engines.cluster import Cluster
 from launchers.engines.interpreter import Interpreter
 from launchers.engines.planned import Planned, planned, specification
+from launchers.engines.planning.topology import Node, Placement
 from launchers.engines.preflight import Preflight
 from launchers.engines.serving import Serving
-from launchers.engines.topology import Node, Placement
 from tests.launchers.engines.servings import serving
 
 PLAIN, BIG = Node("a", "10.0.0.1", 0, 0), Node("b", "10.0.0.2", 8, 8)

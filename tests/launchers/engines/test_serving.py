@@ -1,6 +1,6 @@
 """What is wanted of one model."""
 
-from launchers.engines.topology import Need, Shape
+from launchers.engines.planning.topology import Need, Shape
 from tests.launchers.engines.servings import serving
 
 

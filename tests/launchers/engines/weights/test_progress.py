@@ -7,7 +7,7 @@ import termios
 
 import pytest
 
-from launchers.engines.progress import Display, Progress
+from launchers.engines.weights.progress import Display, Progress
 
 END = "\0"
 HALF = Progress("org/plain", 8_000_000_000, 16_000_000_000, "10.0.0.1")

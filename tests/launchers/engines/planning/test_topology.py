@@ -2,7 +2,7 @@
 
 import pytest
 
-from launchers.engines.topology import Need, Shape, faults
+from launchers.engines.planning.topology import Need, Shape, faults
 
 
 def test_a_rank_takes_a_gpu_for_each_part_of_tensors_and_pipeline() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from attrs import field, frozen
 
-from launchers.engines.topology import Node
+from launchers.engines.planning.topology import Node
 
 
 @frozen

@@ -2,9 +2,9 @@
 
 import pytest
 
-from launchers.engines.ledger import Ledger, Share
-from launchers.engines.refusals import refusal
-from launchers.engines.topology import Need, Node, Shape
+from launchers.engines.planning.ledger import Ledger, Share
+from launchers.engines.planning.refusals import refusal
+from launchers.engines.planning.topology import Need, Node, Shape
 
 ONE, TWO = Node("a", "10.0.0.1", 4, 8), Node("b", "10.0.0.2", 0, 8)
 FREE = "free: 10.0.0.1 4 of 8, 10.0.0.2 0 of 8"

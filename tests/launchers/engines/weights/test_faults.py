@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from launchers.engines.weights_faults import sentence
+from launchers.engines.weights.faults import sentence
 
 
 def said(fault: str = "raised", **more: Any) -> str:

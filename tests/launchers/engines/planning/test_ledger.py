@@ -1,7 +1,7 @@
 """The ledger of GPUs and CPUs."""
 
-from launchers.engines.ledger import Ledger, Share
-from launchers.engines.topology import Node
+from launchers.engines.planning.ledger import Ledger, Share
+from launchers.engines.planning.topology import Node
 
 NODE = Node("a", "10.0.0.1", gpus=6, total=8, cpus=3)
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from launchers.engines.ledger import Ledger, Share
-from launchers.engines.strategies import find
-from launchers.engines.topology import Node, Shape
+from launchers.engines.planning.ledger import Ledger, Share
+from launchers.engines.planning.strategies import find
+from launchers.engines.planning.topology import Node, Shape
 
 
 def idle(*sizes: int) -> list[Node]:

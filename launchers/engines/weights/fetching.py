@@ -1,20 +1,21 @@
 """Weights on every node that needs them, before any engine starts there."""
 
 import asyncio
+import inspect
 import json
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cache
-from pathlib import Path
 from typing import Any, Protocol
 
 from attrs import evolve, field, frozen
 
 from gateway.errors import LaunchError
 from launchers.engines.host import Gone
-from launchers.engines.progress import Progress
-from launchers.engines.topology import Node
-from launchers.engines.weights_faults import sentence
+from launchers.engines.node import fetch as program
+from launchers.engines.planning.topology import Node
+from launchers.engines.weights.faults import sentence
+from launchers.engines.weights.progress import Progress
 
 INTERVAL = 0.5
 """Seconds between two looks at how far a download is."""
@@ -79,7 +80,7 @@ def _argv(wanted: Wanted) -> list[str]:
 
 @cache
 def _source() -> str:
-    return (Path(__file__).parent / "node" / "fetch.py").read_text()
+    return inspect.getsource(program)
 
 
 def _environment(wanted: Wanted) -> dict[str, str | None]:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import LaunchError
-from launchers.engines.plan import Need, Node, Placement, Shape, hypothetical, plan
-from tests.launchers.engines.packing import Held, Started, pack
+from launchers.engines.planning.plan import Need, Node, Placement, Shape, hypothetical, plan
+from tests.launchers.engines.planning.packing import Held, Started, pack
 
 A, B = "10.0.0.1", "10.0.0.2"
 RAY: dict[str, Any] = {"distributed_executor_backend": "ray", "data_parallel_backend": "ray"}

@@ -4,7 +4,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 
 from attrs import frozen
 
-from launchers.engines.topology import Need, Placement
+from launchers.engines.planning.topology import Need, Placement
 
 Held = Mapping[str, int]
 """GPUs by the address of their node."""

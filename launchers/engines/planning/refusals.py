@@ -5,9 +5,9 @@ from math import ceil
 
 from attrs import evolve
 
-from launchers.engines.ledger import Ledger
-from launchers.engines.strategies import find
-from launchers.engines.topology import Need, Node, Shape
+from launchers.engines.planning.ledger import Ledger
+from launchers.engines.planning.strategies import find
+from launchers.engines.planning.topology import Need, Node, Shape
 
 
 def refusal(ledger: Ledger, need: Need) -> str:

@@ -5,10 +5,10 @@ from itertools import cycle
 from typing import Any
 
 from gateway.errors import LaunchError
-from launchers.engines.ledger import Ledger, Share
-from launchers.engines.refusals import refusal
-from launchers.engines.strategies import find
-from launchers.engines.topology import Need, Node, Placement, Shape, faults
+from launchers.engines.planning.ledger import Ledger, Share
+from launchers.engines.planning.refusals import refusal
+from launchers.engines.planning.strategies import find
+from launchers.engines.planning.topology import Need, Node, Placement, Shape, faults
 
 __all__ = ["Need", "Node", "Placement", "Shape", "hypothetical", "plan"]
 

@@ -14,9 +14,9 @@ from attrs import evolve
 
 from gateway.errors import LaunchError
 from launchers.engines.node.errand import Errand
-from launchers.engines.progress import Progress
-from launchers.engines.topology import Node
-from launchers.engines.weights import Runs, Wanted, fetch, fetch_all
+from launchers.engines.planning.topology import Node
+from launchers.engines.weights.fetching import Runs, Wanted, fetch, fetch_all
+from launchers.engines.weights.progress import Progress
 from tests.fake_hub import EXPIRED, GOOD, POOR, FakeHub, Repo, fake_hub
 
 FILES = {"config.json": b"{}", "model.safetensors": b"weights" * 100_000}

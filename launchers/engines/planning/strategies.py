@@ -10,8 +10,8 @@ holds in every order of starts, and for restarts.
 from collections.abc import Iterable, Sequence
 from math import ceil
 
-from launchers.engines.ledger import Ledger, Share
-from launchers.engines.topology import Node, Shape
+from launchers.engines.planning.ledger import Ledger, Share
+from launchers.engines.planning.topology import Node, Shape
 
 Shares = list[Share]
 

@@ -1,0 +1,1 @@
+"""The weights of the models, on every node that needs them."""
