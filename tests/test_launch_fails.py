@@ -79,6 +79,17 @@ def test_engines_alone_fail_alike_and_publish_nothing(tmp_path: Path, node: Seve
     assert not file.exists()
 
 
+def test_a_cluster_of_ones_own_that_is_lost(tmp_path: Path) -> None:
+    with command(tmp_path, {"models": models(tmp_path)}) as running:
+        running.until(running.ready)
+        with running.everything() as processes:
+            (raylet,) = [process for process in processes if "/raylet/raylet " in process.words]
+            raylet.kill()
+            assert running.ends() == 1, running.log
+            assert left(processes, running.mark) == []
+        assert "the Ray cluster that was started here is gone" in message(running)
+
+
 def test_an_interpreter_without_vllm(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')

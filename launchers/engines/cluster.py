@@ -19,6 +19,8 @@ from launchers.engines.remote import RemoteErrand, RemoteHost
 
 LOOK_EVERY = 1.0
 """Seconds between looks at the free GPUs while an engine takes its own."""
+LOST_EVERY = 10.0
+"""Seconds between looks at whether our own cluster still has a node."""
 FREED_LIMIT = 30.0
 """Seconds that the GPUs of an engine which ended may stay taken; 1.9 were seen."""
 
@@ -53,6 +55,18 @@ class Cluster:
             if node["Alive"]
         ]
         return sorted(found, key=lambda node: (node.ip, node.id))
+
+    async def gone(self) -> None:
+        """Returns when a cluster of our own has no node any more; its engines never came back."""
+        from ray.exceptions import RayError
+
+        if self.joined:
+            await asyncio.Event().wait()
+        nodes = self.nodes()
+        with suppress(RayError):
+            while nodes:
+                await asyncio.sleep(LOST_EVERY)
+                nodes = await asyncio.to_thread(self.nodes)
 
     def place(self, nodes: Sequence[Node], gpus: int) -> "OnNodes":
         """Where an engine runs that takes so many GPUs in all; its API server on the first."""

@@ -54,7 +54,6 @@ class Fleet:
             plans = planned(await asyncio.to_thread(joined.nodes), flights)
             await self._fetch(joined, plans)
             await self._keep(joined, plans)
-        raise AssertionError("engines are kept for ever")
 
     def _all_are(self, down: str) -> None:
         states = {
@@ -75,7 +74,7 @@ class Fleet:
 
             await fetch_all(wanted, joined.errand, report)
 
-    async def _keep(self, joined: Cluster, plans: Sequence[Planned]) -> None:
+    async def _keep(self, joined: Cluster, plans: Sequence[Planned]) -> NoReturn:
         logs = _log_folder()
         self._engines = [(p.serving.name, self._engine(joined, p, logs)) for p in plans]
         if any(engine.spec["host"] != LOOPBACK for _, engine in self._engines):
@@ -83,7 +82,8 @@ class Fleet:
         async with asyncio.TaskGroup() as tasks:
             for _, engine in self._engines:
                 tasks.create_task(engine.run())
-            tasks.create_task(_for_ever())  # an engine that stays down ends its own task only
+            await joined.gone()  # an engine that stays down ends its own task only
+            raise LaunchError("the Ray cluster that was started here is gone")
 
     def _engine(self, joined: Cluster, planned: Planned, logs: Path) -> Engine:
         serving, place = planned.serving, planned.placement
@@ -143,8 +143,3 @@ def _log_folder() -> Path:
     """A folder of this launch's own, on every node."""
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(state) / "gym-gateway" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-
-
-async def _for_ever() -> NoReturn:
-    await asyncio.Event().wait()
-    raise AssertionError("nobody sets it")
