@@ -31,7 +31,8 @@ EPILOG = """\
 With no model configured at all, an embedded simulated model is served.
 CONFIG is a YAML file, or the name of a shipped one; several are chained, later ones win.
 OVERRIDE is ++path.to.key=value.
-Commands: check (print the resolved configuration and pipeline), explain CONFIG request.json,
+Commands: check (print the configuration, the pipelines and what is launched), explain CONFIG
+request.json (show what becomes of a request),
 configs (list the shipped configurations), launch CONFIG --publish FILE (run engines without a
 gateway; gateways read endpoint_file: FILE).
 """
