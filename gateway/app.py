@@ -4,9 +4,11 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import TypeVar
 
 from aiohttp import web
 
+from gateway.access import Access, middleware
 from gateway.assignments import Assignments
 from gateway.config import Config, Model
 from gateway.config.chain import collecting
@@ -19,6 +21,8 @@ from gateway.served import Catalog, Served
 from gateway.sessions import Identities
 from gateway.transport import Discreet, add_headers, call_id, errors
 from gateway.upstream import Upstream
+
+T = TypeVar("T")
 
 CATALOG = web.AppKey("catalog", Catalog)
 FOLLOWING = web.AppKey("following", list[asyncio.Task[None]])
@@ -38,15 +42,16 @@ def build(config: Config) -> web.Application:
         with collecting(faults):
             pool = _pool(name, model, config, upstream)
             served[name] = Served.of(name, model, pool, config.record)
-    launched = None
-    with collecting(faults):
-        launched = launching(config)
-    if faults or launched is None:
+    access = _collected(faults, Access.of, config)
+    launched = _collected(faults, launching, config)
+    if faults or access is None or launched is None:
         raise ConfigError(faults)
     identities = Identities.of(config.sessions)
     catalog = Catalog(served, config.default_model)
     logging.getLogger("aiohttp.server").addFilter(_DISCREET)
-    app = web.Application(middlewares=[call_id, errors], client_max_size=config.limits.body)
+    app = web.Application(
+        middlewares=[call_id, errors, middleware(access)], client_max_size=config.limits.body
+    )
     app[CATALOG] = catalog
     app[FOLLOWING] = []
     app[GROUPS] = launched.groups
@@ -54,6 +59,13 @@ def build(config: Config) -> web.Application:
     app.on_response_prepare.append(add_headers(identities, catalog))
     app.cleanup_ctx.append(_running(upstream, catalog, launched.launchers))
     return app
+
+
+def _collected(faults: list[str], make: Callable[[Config], T], config: Config) -> T | None:
+    """What is made of the configuration, or None with its faults."""
+    with collecting(faults):
+        return make(config)
+    return None
 
 
 def _pool(name: str, model: Model, config: Config, upstream: Upstream) -> Pool:

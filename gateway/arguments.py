@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import fields, frozen
 
 from gateway.config import Config, load
 from gateway.errors import ConfigError
 
 _OVERRIDE = re.compile(r"\+{1,2}|[^=/]+=")
-_NO_MODEL = re.compile(r"\+{0,2}(listen|sessions|limits|record|hf_token|ray_head_node_address)[.=]")
+_OF_THE_GATEWAY = {key.name for key in fields(Config)} - {"models", "default_model"}
+_NO_MODEL = re.compile(rf"\+{{0,2}}({'|'.join(sorted(_OF_THE_GATEWAY))})[.=]")
 """Overrides that leave open which models there are."""
 
 _MODEL_FLAGS = {

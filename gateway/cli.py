@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from gateway.explain import explain
 from gateway.masking import masked, without_user
 from gateway.pipeline import entries
 from gateway.publish import publish
+
+logger = logging.getLogger(__name__)
 
 BACKLOG = 16384
 """Connections that may wait to be accepted; the kernel's net.core.somaxconn caps it."""
@@ -131,6 +134,7 @@ async def serve(config: Config, arguments: Arguments) -> int:
             address = _address(listen.host, listen.port)
             print(f"cannot listen on {address}: {error}", file=sys.stderr)
             return 1
+        _warn_of_the_open(config)
         return await _until(stop, app, runner.addresses[0][1], config, arguments)
     finally:
         await runner.cleanup()
@@ -205,6 +209,19 @@ async def _announce(app: web.Application, port: int, config: Config, arguments: 
 
 def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _warn_of_the_open(config: Config) -> None:
+    host = config.listen.host
+    if not config.api_keys and host != "localhost" and not _is_loopback(host):
+        logger.warning("anybody who reaches %s may call: there are no api_keys", host)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _raise_file_limit() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import io
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -94,6 +94,8 @@ async def serving(
     default_model: str | None = None,
     wait: bool = True,
     cookies: bool = False,
+    api_keys: Mapping[str, str] | None = None,
+    health_needs_key: bool = False,
     **fields: Any,
 ) -> AsyncIterator[Client]:
     """
@@ -106,6 +108,8 @@ async def serving(
         sessions=sessions or Sessions(),
         limits=limits or Limits(),
         default_model=default_model,
+        api_keys=api_keys or {},
+        health_needs_key=health_needs_key,
     )
     app = build(config)
     jar = aiohttp.CookieJar(unsafe=True) if cookies else aiohttp.DummyCookieJar()

@@ -163,6 +163,13 @@ class Model:
 
 
 @frozen
+class KeyFile:
+    """A key that stands in a file, alone but for white space around it."""
+
+    file: str = field(validator=rules.not_empty)
+
+
+@frozen
 class Config:
     """The whole configuration."""
 
@@ -172,6 +179,15 @@ class Config:
     listen: Listen = Listen()
     sessions: Sessions = Sessions()
     limits: Limits = Limits()
+    api_keys: Mapping[str, str | KeyFile] = field(
+        factory=dict, repr=False, metadata={"secret": True}
+    )
+    """
+    The keys that clients may call with, by names of your choice: values, ``${oc.env:NAME}`` or
+    ``{file: PATH}``. Without any, all who reach the gateway may call.
+    """
+    health_needs_key: bool = False
+    """Whether ``/``, ``/health`` and ``/ready`` want one of these keys too."""
     record: str | None = None
     """A directory into which every call is recorded, for finding out what went wrong in it."""
     hf_token: str | None = field(

@@ -36,6 +36,8 @@ def test_where_to_listen_does_not_describe_a_model() -> None:
         "+listen.port=9101",
         "record=calls",
         "hf_token=t",
+        "++api_keys.team=k",
+        "health_needs_key=true",
     ],
 )
 def test_overrides_that_describe_no_model_leave_the_embedded_one(override: str) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from gateway.cli import _warn_of_the_open
+from gateway.config import Config, Listen
 from gateway.core import Json
 from tests.fake_vllm import FakeVllm, Gate, Hang, Status, events
 from tests.gateway_process import COMMAND, Gateway, gateway
@@ -269,6 +271,26 @@ async def test_there_must_be_engines_to_launch(tmp_path: Path) -> None:
     status, _, err = await run("launch", file, "--publish", "endpoints", cwd=tmp_path)
     assert status == 2
     assert err == "no model has engines to launch, which need vllm_serve_kwargs @ models\n"
+
+
+@pytest.mark.parametrize(
+    ("host", "keys", "warned"),
+    [
+        ("0.0.0.0", {}, True),
+        ("::", {}, True),
+        ("gpu-node-1", {}, True),
+        ("0.0.0.0", {"team": "k"}, False),
+        ("127.0.0.2", {}, False),
+        ("::1", {}, False),
+        ("localhost", {}, False),
+    ],
+)
+def test_listening_to_others_without_keys_is_warned_of(
+    host: str, keys: dict[str, str], warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    _warn_of_the_open(Config({}, listen=Listen(host=host), api_keys=keys))
+    message = f"anybody who reaches {host} may call: there are no api_keys"
+    assert caplog.messages == ([message] if warned else [])
 
 
 async def test_explain_shows_the_request_on_its_way(tmp_path: Path) -> None:

@@ -91,6 +91,7 @@ def test_what_is_shown_are_the_values_that_count() -> None:
         limits:
           body: 67108864
           connect_timeout: 10.0
+        health_needs_key: false
     """)
 
 
