@@ -13,6 +13,9 @@ from launchers.engines.host import Claim, Host
 from launchers.engines.node.supervisor import Supervisor
 from tests.launchers.engines.node.kept import source, spec
 
+PATIENCE = 90
+"""Seconds for what takes a few on a quiet machine."""
+
 
 class Nothing:
     async def taken(self) -> None: ...
@@ -52,7 +55,7 @@ class Watched:
 
     async def until(self, start: str) -> str:
         """The next change that starts so."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             self.seen.append(await self.changes.get())
             while not self.seen[-1].startswith(start):
                 self.seen.append(await self.changes.get())

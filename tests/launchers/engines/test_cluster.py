@@ -19,8 +19,10 @@ from tests.launchers.engines.here import Watched
 from tests.launchers.engines.node.kept import HOST, Kept, kept, spec
 from tests.several_nodes import SeveralNodes
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(240)
 
+PATIENCE = 90
+"""Seconds for what takes ten on a quiet machine."""
 DRIVER = """
 import http.server, ray, sys
 from ray.util.placement_group import placement_group
@@ -53,7 +55,7 @@ async def free(joined: Cluster) -> list[int]:
 
 
 async def until_free(joined: Cluster, gpus: Sequence[int]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while await free(joined) != [*gpus]:
             await asyncio.sleep(0.1)  # Ray tells nobody
 
@@ -69,7 +71,7 @@ async def engine(joined: Cluster, ip: str, gpus: int, asked: Any) -> AsyncIterat
     place = joined.place([await found(joined, ip)], gpus)
     words = [ip if word == HOST else word for word in asked["argv"]]
     asked = {**asked, "host": ip, "argv": words}
-    made = Engine("policy-0", asked, place, 60, lambda: watched.note())
+    made = Engine("policy-0", asked, place, PATIENCE, lambda: watched.note())
     watched = Watched(made, place, asyncio.create_task(made.run()))  # type: ignore[arg-type]
     try:
         yield watched

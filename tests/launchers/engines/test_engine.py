@@ -15,6 +15,8 @@ from launchers.engines import health
 from tests.launchers.engines.here import Watched, engine
 from tests.launchers.engines.node.kept import kept, recorded
 
+pytestmark = pytest.mark.timeout(180)
+
 
 def says(watched: Watched, line: str) -> None:
     """One line more in the engine's log."""
