@@ -174,7 +174,7 @@ class Engine:
                 if BLIND.match(line):
                     raise Crash("has lost an engine core, which its /health does not tell")
             looks += 1
-            if self.url is None and looks % TELL_EVERY == 0:
+            if self._up_at is None and looks % TELL_EVERY == 0:
                 self._set_down(f"starting for {looks * LOOK_EVERY:g} s: {self._last}")
                 logger.info("%s is %s", self.name, self.down)
             await asyncio.sleep(LOOK_EVERY)

@@ -94,7 +94,8 @@ async def test_an_engine_that_hangs_is_started_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "SILENCE", 0.5)
-    monkeypatch.setattr(lives, "LAST_WORDS", 0.1)
+    monkeypatch.setattr(lives, "LAST_WORDS", 0.5)
+    monkeypatch.setattr(lives, "LOOK_EVERY", 0.01)
     hangs = tmp_path / "hangs"
     async with engine(tmp_path, STAND_IN_HANG_WHILE=str(hangs)) as watched:
         await watched.until("up")
@@ -103,6 +104,7 @@ async def test_an_engine_that_hangs_is_started_again(
         assert await watched.until("hangs") == (
             "hangs: /health was silent for 0.5 s, restarts in 1 s"
         )
+        assert watched.seen[watched.seen.index("up") + 2 :] == watched.seen[-1:]
         hangs.unlink()
         await watched.until("up")
 
