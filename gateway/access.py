@@ -2,21 +2,20 @@
 
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 from attrs import field, frozen
 
+from gateway.bearer import BEARER
 from gateway.config import Config, KeyFile
 from gateway.errors import ConfigError, Unauthorized
-
-Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
+from gateway.transport import Next
 
 PROBES = ("/", "/health", "/ready")
 """What load balancers ask for, without a key unless the configuration says otherwise."""
-_BEARER = "Bearer "
 
 
 @frozen
@@ -61,22 +60,22 @@ class Access:
         return found[0]
 
 
-def middleware(access: Access) -> Middleware:
-    """Lets requests with a key pass, and those that need none."""
+def middlewares(access: Access) -> list[Middleware]:
+    """What lets requests with a key pass, and those that need none; nothing without keys."""
 
     @web.middleware
     async def allowed(request: web.Request, handler: Next) -> web.StreamResponse:
-        if access.digests and request.path not in access.open_paths:
+        if request.path not in access.open_paths:
             access.holder(request.headers)
         return await handler(request)
 
-    return allowed
+    return [allowed] if access.digests else []
 
 
 def _given(headers: Mapping[str, str]) -> Iterator[str]:
     scheme = headers.get("Authorization", "")
-    if scheme[: len(_BEARER)].lower() == _BEARER.lower():
-        yield scheme[len(_BEARER) :].strip()
+    if scheme[: len(BEARER)].lower() == BEARER.lower():
+        yield scheme[len(BEARER) :].strip()
     if "x-api-key" in headers:
         yield headers["x-api-key"].strip()
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from gateway.access import Access, middleware
+from gateway.access import Access, middlewares
 from gateway.assignments import Assignments
 from gateway.config import Config, Model
 from gateway.config.chain import collecting
@@ -50,7 +50,7 @@ def build(config: Config) -> web.Application:
     catalog = Catalog(served, config.default_model)
     logging.getLogger("aiohttp.server").addFilter(_DISCREET)
     app = web.Application(
-        middlewares=[call_id, errors, middleware(access)], client_max_size=config.limits.body
+        middlewares=[call_id, errors, *middlewares(access)], client_max_size=config.limits.body
     )
     app[CATALOG] = catalog
     app[FOLLOWING] = []

@@ -13,6 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
+from gateway import logs
 from gateway.app import CATALOG, FOLLOWING, GROUPS, build
 from gateway.arguments import Arguments, parse
 from gateway.codec import decode_request
@@ -43,11 +44,7 @@ no model is configured: this is the simulated one, it only plays a model. Try
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 stopped by a signal, 1 failed at run time, 2 bad configuration."""
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    logs.to_stderr()
     try:
         arguments = parse(sys.argv[1:] if argv is None else argv)
         if arguments.command == "configs":

@@ -5,10 +5,10 @@ from urllib.parse import quote, unquote
 
 from attrs import field, frozen
 
+from gateway.bearer import BEARER
 from gateway.core import Replica
 
 _WORDS = ("model", "name", "key")
-_BEARER = "Bearer "
 
 
 @frozen
@@ -49,7 +49,7 @@ def write(replicas: Mapping[str, Sequence[Replica]]) -> str:
 def _line(model: str, replica: Replica) -> str:
     if replica.down is not None:
         return " ".join(f"# {replica.name} of {model} is down: {replica.down}".split())
-    key = replica.headers.get("Authorization", "").removeprefix(_BEARER)
+    key = replica.headers.get("Authorization", "").removeprefix(BEARER)
     words = {"model": model, "name": replica.name, "key": key}
     pairs = (f"{name}={quote(value, safe=':/')}" for name, value in words.items() if value)
     return " ".join([replica.url, *pairs])

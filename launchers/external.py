@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 
 from attrs import Attribute, field, frozen
 
+from gateway.bearer import with_key
 from gateway.core import Replica
 from gateway.endpoint_list import Endpoint
 from launchers.endpoint_file import has_user, is_root, watch
@@ -91,10 +92,9 @@ class External:
         return tuple(named.values())
 
     def _replica(self, endpoint: Endpoint) -> Replica:
-        key = {"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
-        headers = {n: v for n, v in self.headers.items() if n.lower() != "authorization" or not key}
+        headers = with_key(self.headers, endpoint.key) if endpoint.key else self.headers
         name = quote(endpoint.name, safe=":") if endpoint.name else _name(endpoint.url)
-        return Replica(name, endpoint.url, {**headers, **key})
+        return Replica(name, endpoint.url, headers)
 
 
 def _name(url: str) -> str:

@@ -10,11 +10,12 @@ from typing import Any
 
 from attrs import field, frozen
 
+from gateway.bearer import with_key
 from gateway.core import Group, Replica
 from gateway.errors import ConfigError
 from launchers.engines import flags
 from launchers.engines.launch import Launch
-from launchers.engines.preflight import preflight
+from launchers.engines.preflight import Preflight, preflight
 from launchers.engines.process import Order
 from launchers.engines.serving import Serving
 
@@ -51,20 +52,20 @@ class LocalVllm:
     @classmethod
     def together(cls, models: Mapping[str, "LocalVllm"]) -> Group:
         """One launch for these models, by name; raises ConfigError with all faults."""
-        servings: list[Serving] = []
+        flights: list[Preflight] = []
         faults: list[str] = []
         for name, model in models.items():
             try:
-                servings.append(model.serving(name))
+                flights.append(preflight(model.serving(name)))
             except ConfigError as error:
                 faults += [f"{fault} @ models.{name}" for fault in error.faults]
             else:
-                faults += _faults(servings[-1])
+                faults += _faults(flights[-1])
         if faults:
             raise ConfigError(faults)
         addresses = {model.ray_address for model in models.values()}
         reachable = any(model.reachable for model in models.values())
-        return Launch(Order(servings, addresses.pop(), reachable))
+        return Launch(Order(flights, addresses.pop(), reachable))
 
     def launch(self) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Replica]]]:
         return self.together({"engine": self}).launchers["engine"].launch()
@@ -80,7 +81,7 @@ class LocalVllm:
             kwargs={**served, **flags.named(self.vllm_serve_kwargs)},
             environment=environment,
             api_key=key,
-            headers={**_without_key(self.default_headers), "Authorization": f"Bearer {key}"},
+            headers=with_key(self.default_headers, key),
             hf_home=_home(self.hf_home, environment),
             hf_token=self.hf_token or environment.get("HF_TOKEN") or os.environ.get("HF_TOKEN"),
             python=self.ray_worker_py_executable or sys.executable,
@@ -90,10 +91,6 @@ class LocalVllm:
             stats=self.show_vllm_engine_stats,
             training=self.return_token_id_information,
         )
-
-
-def _without_key(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name.lower() != "authorization"}
 
 
 def _absolute(model: str) -> str:
@@ -114,6 +111,6 @@ def _path(name: str) -> str:
         raise ConfigError(f"there is no folder {name}") from None
 
 
-def _faults(serving: Serving) -> Iterator[str]:
-    for fault in preflight(serving).faults:
-        yield f"{fault} @ models.{serving.name}.vllm_serve_kwargs"
+def _faults(flight: Preflight) -> Iterator[str]:
+    for fault in flight.faults:
+        yield f"{fault} @ models.{flight.serving.name}.vllm_serve_kwargs"

@@ -24,17 +24,9 @@ from gateway import codec
 from gateway.core import Json
 from tests.gateway_process import ROOT, Gateway, gateway
 from tests.processes import all_listening, descendants, family, listening, opened
-from tests.vllm_server import ENVIRONMENT, becomes
+from tests.vllm_server import ENVIRONMENT, NEEDS_VLLM, becomes
 
-pytestmark = [
-    pytest.mark.vllm,
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(
-        not {"VLLM_PYTHON", "TINY_MODELS"} <= set(os.environ),
-        reason="VLLM_PYTHON (a Python with vllm) and TINY_MODELS (what tests/tiny_models.py made)"
-        " are not in the environment",
-    ),
-]
+pytestmark = NEEDS_VLLM
 
 START = 400.0
 """Seconds for two engines on a loaded machine with two cores."""

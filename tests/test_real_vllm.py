@@ -20,17 +20,9 @@ from gateway.chunks import fold
 from gateway.core import Chunk, Json
 from gateway.sse import parse
 from tests.gateway_process import Gateway, gateway
-from tests.vllm_server import VllmServer, serve
+from tests.vllm_server import NEEDS_VLLM, VllmServer, serve
 
-pytestmark = [
-    pytest.mark.vllm,
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(
-        not {"VLLM_PYTHON", "TINY_MODELS"} <= set(os.environ),
-        reason="VLLM_PYTHON (a Python with vllm) and TINY_MODELS (what tests/tiny_models.py made)"
-        " are not in the environment",
-    ),
-]
+pytestmark = NEEDS_VLLM
 
 Chats = list[Any]
 

@@ -29,12 +29,16 @@ CONTRACT = (
     "overflow",
     "endpoint_list",
     "masking",
+    "bearer",
+    "logs",
 )
 PURE = frozenset(f"gateway.{name}" for name in CONTRACT)
 FOR_MIDDLEWARES = frozenset(
     f"gateway.{name}" for name in ("core", "errors", "chunks", "codec", "chat_request", "overflow")
 )
-FOR_LAUNCHERS = FOR_MIDDLEWARES | {"gateway.sse", "gateway.endpoint_list", "gateway.masking"}
+FOR_LAUNCHERS = FOR_MIDDLEWARES | {
+    f"gateway.{name}" for name in ("sse", "endpoint_list", "masking", "bearer", "logs")
+}
 HEAVY = {"vllm", "ray", "huggingface_hub"}
 INPUT_OUTPUT = {"aiohttp", "socket", "ssl", "http", "urllib.request"}
 

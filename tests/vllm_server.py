@@ -11,10 +11,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from attrs import frozen
 
 from gateway import codec
 from gateway.core import Json
+
+NEEDS_VLLM = [
+    pytest.mark.vllm,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(
+        not {"VLLM_PYTHON", "TINY_MODELS"} <= set(os.environ),
+        reason="VLLM_PYTHON (a Python with vllm) and TINY_MODELS (what tests/tiny_models.py made)"
+        " are not in the environment",
+    ),
+]
+"""The marks of a file of tests on real engines."""
 
 START_LIMIT = 400.0
 """Seconds; a loaded machine with two cores needs 70 for each server."""

@@ -11,7 +11,7 @@ from gateway.errors import LaunchError
 from launchers.engines.cluster import Cluster, cluster, head
 from launchers.engines.planned import Planned, planned
 from launchers.engines.planning.plan import Node, hypothetical
-from launchers.engines.preflight import Preflight, preflight
+from launchers.engines.preflight import Preflight
 from launchers.engines.process import Order
 
 _GPUS = Path("/proc/driver/nvidia/gpus")
@@ -24,7 +24,7 @@ async def describe(order: Order) -> str:
     The cluster is asked for its nodes if there is one to join; otherwise this machine is looked
     at, and if it is too small, nodes of eight GPUs are imagined. Raises LaunchError.
     """
-    flights = [await asyncio.to_thread(preflight, serving) for serving in order.servings]
+    flights = order.flights
     address = head(order.ray_address)
     if address is not None and find_spec("ray"):
         async with cluster(address) as joined:

@@ -19,7 +19,7 @@ from launchers.engines.command import environment
 from launchers.engines.engine import Engine
 from launchers.engines.interpreter import to_install
 from launchers.engines.planned import LOOPBACK, Planned, planned, specification
-from launchers.engines.preflight import Preflight, preflight
+from launchers.engines.preflight import Preflight
 from launchers.engines.serving import Serving
 from launchers.engines.weights.fetching import Wanted, fetch_all
 from launchers.engines.weights.progress import Display, Progress
@@ -36,16 +36,20 @@ OPEN = (
 class Fleet:
     """The engines of these models; ``say`` is told the state of all of them at every change."""
 
-    servings: Sequence[Serving]
+    flights: Sequence[Preflight]
     reachable: bool
     """Whether other machines must reach the engines."""
     say: Callable[[Json], None]
     _engines: list[tuple[str, Engine]] = field(factory=list, init=False)
 
+    @property
+    def _servings(self) -> list[Serving]:
+        return [flight.serving for flight in self.flights]
+
     async def run(self, ray_address: str | None) -> NoReturn:
         """Launch them, and keep them running; raises LaunchError if one does not come up."""
         self._all_are("not started yet")
-        flights = await asyncio.gather(*(asyncio.to_thread(preflight, s) for s in self.servings))
+        flights = self.flights
         _require(flights, joins=head(ray_address) is not None)
         for note in dict.fromkeys(f"model {f.serving.name}: {n}" for f in flights for n in f.notes):
             logger.warning("%s", note)
@@ -58,7 +62,7 @@ class Fleet:
     def _all_are(self, down: str) -> None:
         states = {
             serving.name: [{"name": name, "url": "", "down": down} for name in serving.names]
-            for serving in self.servings
+            for serving in self._servings
         }
         self.say({"replicas": states})
 
@@ -100,7 +104,7 @@ class Fleet:
         )
 
     def _changed(self) -> None:
-        states: dict[str, list[Json]] = {serving.name: [] for serving in self.servings}
+        states: dict[str, list[Json]] = {serving.name: [] for serving in self._servings}
         for model, engine in self._engines:
             state = {"name": engine.name, "url": engine.url or "", "down": engine.down}
             states[model].append(state)

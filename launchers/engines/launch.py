@@ -40,6 +40,12 @@ class Launch:
     _faults: list[str] = field(factory=list, init=False)
     _changed: asyncio.Condition = field(factory=asyncio.Condition, init=False)
 
+    def __attrs_post_init__(self) -> None:
+        for serving in self.order.servings:
+            self._replicas[serving.name] = tuple(
+                Replica(name, "", serving.headers, "not started yet") for name in serving.names
+            )
+
     @property
     def launchers(self) -> Mapping[str, Launcher]:
         return {serving.name: Share(self, serving.name) for serving in self.order.servings}
@@ -65,7 +71,7 @@ class Launch:
         shown: Sequence[Replica] = ()
 
         def changed() -> bool:
-            return bool(self._faults) or self._replicas.get(model, shown) != shown
+            return bool(self._faults) or self._replicas[model] != shown
 
         while True:
             async with self._changed:

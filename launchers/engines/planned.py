@@ -16,8 +16,6 @@ from launchers.engines.serving import Serving
 
 GRACE = 15.0
 """Seconds that an engine has to end after SIGTERM; 12.6 were seen."""
-
-
 LOOPBACK = "127.0.0.1"
 
 

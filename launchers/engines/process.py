@@ -8,7 +8,6 @@ Each line of its output is the state of all replicas, or why they could not be l
 
 import asyncio
 import json
-import logging
 import os
 import signal
 import sys
@@ -19,9 +18,11 @@ from typing import TextIO
 from attrs import asdict, frozen
 from cattrs import structure
 
+from gateway import logs
 from gateway.core import Json
 from gateway.errors import LaunchError
 from launchers.engines.fleet import Fleet
+from launchers.engines.preflight import Preflight
 from launchers.engines.serving import Serving
 
 
@@ -29,10 +30,15 @@ from launchers.engines.serving import Serving
 class Order:
     """What is wanted of the process."""
 
-    servings: list[Serving]
+    flights: list[Preflight]
+    """The models, and what is known of their interpreters."""
     ray_address: str | None
     reachable: bool
     """Whether the engines must be reachable from other machines."""
+
+    @property
+    def servings(self) -> list[Serving]:
+        return [flight.serving for flight in self.flights]
 
     def written(self) -> str:
         return json.dumps(asdict(self)) + "\n"
@@ -40,11 +46,7 @@ class Order:
 
 def main() -> int:
     """Exit status: 0 ended as it was asked to, 1 a launch failed."""
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    logs.to_stderr()
     say = _writer(_output())
     order = structure(json.loads(sys.stdin.readline()), Order)
     faults: list[str] = []
@@ -79,7 +81,7 @@ def _faults(group: BaseExceptionGroup[LaunchError]) -> list[str]:
 
 
 async def _until_asked(order: Order, say: Callable[[Json], None]) -> None:
-    fleet = Fleet(order.servings, order.reachable, say)
+    fleet = Fleet(order.flights, order.reachable, say)
     running = asyncio.create_task(fleet.run(order.ray_address))
     asked = asyncio.create_task(_asked().wait())
     await asyncio.wait([running, asked], return_when=asyncio.FIRST_COMPLETED)

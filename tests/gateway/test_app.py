@@ -14,7 +14,7 @@ from gateway.config import Config, Model
 from gateway.core import Call, Handler, Json, Replica, Reply
 from gateway.errors import ConfigError
 from tests.fake_vllm import FakeVllm
-from tests.launchers.engines.node.kept import STAND_IN
+from tests.launchers.engines.servings import ENVIRONMENT, SIZES
 from tests.serving import serving, until
 
 
@@ -109,12 +109,10 @@ def test_engines_of_somebody_else_have_the_same_name() -> None:
     ],
 )
 def test_engines_are_asked_by_the_name_that_they_serve(kwargs: Json, name: str) -> None:
-    sizes = ("data_parallel_size", "tensor_parallel_size", "pipeline_parallel_size")
-    environment = {"VLLM_RAY_DP_PACK_STRATEGY": "strict", "PYTHONPATH": str(STAND_IN)}
     policy = Model(
         model="org/model",
-        vllm_serve_kwargs={**dict.fromkeys(sizes, 1), **kwargs},
-        vllm_serve_env_vars=environment,
+        vllm_serve_kwargs={**SIZES, **kwargs},
+        vllm_serve_env_vars=ENVIRONMENT,
     )
     fast, lora = Model(engine="policy"), Model(engine="policy", model="lora")
     models = {"policy": policy, "fast": fast, "lora": lora}

@@ -17,7 +17,7 @@ from gateway.config import Config, Listen
 from gateway.core import Json
 from tests.fake_vllm import FakeVllm, Gate, Hang, Status, events
 from tests.gateway_process import COMMAND, Gateway, gateway
-from tests.launchers.engines.node.kept import STAND_IN
+from tests.launchers.engines.servings import ENVIRONMENT, SIZES
 from tests.serving import CHAT, HELLO
 
 
@@ -230,12 +230,10 @@ async def test_faults_of_plugins_are_faults_of_check(tmp_path: Path) -> None:
 
 def engines(**settings: object) -> dict[str, object]:
     """A model that is launched, with the stand-in for vLLM."""
-    sizes = ("data_parallel_size", "tensor_parallel_size", "pipeline_parallel_size")
-    environment = {"VLLM_RAY_DP_PACK_STRATEGY": "strict", "PYTHONPATH": str(STAND_IN)}
     return {
         "model": "org/model",
-        "vllm_serve_kwargs": {**dict.fromkeys(sizes, 1), **settings},
-        "vllm_serve_env_vars": environment,
+        "vllm_serve_kwargs": {**SIZES, **settings},
+        "vllm_serve_env_vars": ENVIRONMENT,
     }
 
 

@@ -13,10 +13,7 @@ from gateway.errors import ConfigError
 from gateway.launching import launching
 from launchers.engines.launch import Launch
 from launchers.engines.serving import Serving
-from tests.launchers.engines.node.kept import STAND_IN
-
-SIZES = {"data_parallel_size": 1, "tensor_parallel_size": 1, "pipeline_parallel_size": 1}
-ENVIRONMENT = {"VLLM_RAY_DP_PACK_STRATEGY": "strict", "PYTHONPATH": str(STAND_IN)}
+from tests.launchers.engines.servings import ENVIRONMENT, SIZES
 
 
 def local(**options: Any) -> Model:

@@ -14,8 +14,8 @@ from gateway.config import Config, Model
 from gateway.core import Replica
 from gateway.errors import ConfigError
 from gateway.publish import Listing, publish
+from tests.launchers.engines.servings import SIZES
 
-SIZES = {"data_parallel_size": 1, "tensor_parallel_size": 1, "pipeline_parallel_size": 1}
 ONE = Replica("policy-0", "http://10.0.0.1:1", {"Authorization": "Bearer k"})
 TWO = Replica("judge-0", "http://10.0.0.1:2", {"Authorization": "Bearer k"})
 

@@ -10,10 +10,7 @@ from gateway.core import Json
 from gateway.errors import ConfigError
 from launchers.engines.launch import Launch
 from launchers.local_vllm import LocalVllm
-from tests.launchers.engines.node.kept import STAND_IN
-
-SIZES = {"data_parallel_size": 1, "tensor_parallel_size": 1, "pipeline_parallel_size": 1}
-ENVIRONMENT = {"VLLM_RAY_DP_PACK_STRATEGY": "strict", "PYTHONPATH": str(STAND_IN)}
+from tests.launchers.engines.servings import ENVIRONMENT, SIZES
 
 
 @pytest.fixture(autouse=True)

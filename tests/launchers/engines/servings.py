@@ -5,10 +5,14 @@ from typing import Any
 
 from attrs import evolve
 
+from launchers.engines.preflight import preflight
+from launchers.engines.process import Order
 from launchers.engines.serving import Serving
 from tests.launchers.engines.node.kept import STAND_IN
 
 SIZES = {"data_parallel_size": 1, "tensor_parallel_size": 1, "pipeline_parallel_size": 1}
+ENVIRONMENT = {"VLLM_RAY_DP_PACK_STRATEGY": "strict", "PYTHONPATH": str(STAND_IN)}
+"""For an interpreter that has the stand-in for vLLM."""
 POLICY = Serving(
     name="policy",
     model="org/model",
@@ -36,5 +40,9 @@ def serving(*, environment: dict[str, str] | None = None, **changes: Any) -> Ser
 
 def stand_in(**changes: Any) -> Serving:
     """The same, with an interpreter that has the stand-in for vLLM."""
-    environment = {"PYTHONPATH": str(STAND_IN), **changes.pop("environment", {})}
-    return serving(environment=environment, **changes)
+    return serving(environment={**ENVIRONMENT, **changes.pop("environment", {})}, **changes)
+
+
+def order(*servings: Serving, ray_address: str | None = None, reachable: bool = False) -> Order:
+    """An order for these models, after a look at their interpreters."""
+    return Order([*map(preflight, servings)], ray_address, reachable)

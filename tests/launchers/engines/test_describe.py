@@ -5,9 +5,8 @@ import pytest
 from gateway.errors import LaunchError
 from launchers.engines import describe as describes
 from launchers.engines.describe import describe
-from launchers.engines.process import Order
 from launchers.engines.serving import Serving
-from tests.launchers.engines.servings import serving, stand_in
+from tests.launchers.engines.servings import order, serving, stand_in
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +21,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
 
 
 async def told(*servings: Serving, reachable: bool = False) -> str:
-    return await describe(Order([*servings], None, reachable))
+    return await describe(order(*servings, reachable=reachable))
 
 
 async def test_the_cpu_build_needs_no_gpu() -> None:

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,14 @@ from gateway.errors import LaunchError
 from launchers.engines import fleet as fleets
 from launchers.engines.fleet import Fleet
 from launchers.engines.serving import Serving
-from tests.launchers.engines.servings import serving, stand_in
+from tests.launchers.engines.servings import order, serving, stand_in
 
 BARE = {"PYTHONPATH": ""}
 """Nobody has vLLM in the Python that runs the tests."""
+
+
+def fleet(*servings: Serving, say: Callable[[Json], None] = lambda said: None) -> Fleet:
+    return Fleet(order(*servings).flights, False, say)
 
 
 async def faults(fleet: Fleet) -> list[str]:
@@ -26,7 +31,7 @@ async def faults(fleet: Fleet) -> list[str]:
 async def test_what_must_be_installed_is_said_before_anything_starts() -> None:
     said: list[Json] = []
     models = [serving(environment=BARE), serving(name="judge", environment=BARE)]
-    (fault,) = await faults(Fleet(models, False, said.append))
+    (fault,) = await faults(fleet(*models, say=said.append))
     assert fault.startswith(f"{sys.executable} has no vllm, install with: {sys.executable} -m pip")
     assert said == [
         {
@@ -41,7 +46,7 @@ async def test_what_must_be_installed_is_said_before_anything_starts() -> None:
 async def test_a_gateway_without_ray_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleets, "find_spec", lambda name: None)
     asked = stand_in(python=f"{Path(sys.executable).parent}/./{Path(sys.executable).name}")
-    assert await faults(Fleet([asked], False, lambda said: None)) == [
+    assert await faults(fleet(asked)) == [
         f"{sys.executable} has no ray, install with: {sys.executable} -m pip install 'ray>=2.60'"
     ]
 
@@ -50,7 +55,7 @@ async def test_an_interpreter_that_is_not_here_is_refused_without_a_cluster_to_j
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    assert await faults(Fleet([serving(python="/none")], False, lambda said: None)) == [
+    assert await faults(fleet(serving(python="/none"))) == [
         "/none cannot be run: No such file or directory"
     ]
 
@@ -61,7 +66,7 @@ async def test_a_cluster_that_is_not_there_is_refused_at_once(
 ) -> None:
     asked = address.format(port=unused_tcp_port)
     with pytest.raises(LaunchError, match=re.escape(asked)):
-        await Fleet([stand_in()], False, lambda said: None).run(asked)
+        await fleet(stand_in()).run(asked)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,7 @@ import pytest
 from gateway.core import Replica
 from gateway.errors import LaunchError
 from launchers.engines.launch import Launch
-from launchers.engines.process import Order
-from tests.launchers.engines.servings import serving, stand_in
+from tests.launchers.engines.servings import order, serving, stand_in
 
 BARE = {"PYTHONPATH": ""}
 """Nobody has vLLM in the Python that runs the tests."""
@@ -22,7 +21,7 @@ async def last(sets: AsyncIterator[Sequence[Replica]]) -> None:
 
 async def test_all_models_hear_why_a_launch_failed() -> None:
     servings = [serving(environment=BARE), serving(name="judge", environment=BARE)]
-    launch = Launch(Order(servings, None, False))
+    launch = Launch(order(*servings))
 
     async def follow(model: str) -> list[str]:
         async with launch.launchers[model].launch() as sets:
@@ -37,7 +36,7 @@ async def test_all_models_hear_why_a_launch_failed() -> None:
 
 
 async def test_replicas_are_known_before_they_are_up() -> None:
-    launch = Launch(Order([stand_in(replicas=2)], None, False))
+    launch = Launch(order(stand_in(replicas=2)))
     async with launch.launchers["policy"].launch() as sets:
         assert await anext(sets) == (
             Replica("policy-0", "", {"Authorization": "Bearer k3y"}, "not started yet"),
@@ -47,7 +46,7 @@ async def test_replicas_are_known_before_they_are_up() -> None:
 
 @pytest.mark.timeout(180)
 async def test_models_share_a_process_until_the_last_one_leaves() -> None:
-    launch = Launch(Order([stand_in(), stand_in(name="judge")], None, False))
+    launch = Launch(order(stand_in(), stand_in(name="judge")))
     async with launch.launchers["policy"].launch() as sets:
         await anext(sets)
         process = launch._process
@@ -60,7 +59,7 @@ async def test_models_share_a_process_until_the_last_one_leaves() -> None:
 
 
 async def test_the_death_of_the_process_is_a_failure() -> None:
-    launch = Launch(Order([stand_in()], None, False))
+    launch = Launch(order(stand_in()))
     async with launch.launchers["policy"].launch() as sets:
         await anext(sets)
         assert launch._process is not None
@@ -70,4 +69,4 @@ async def test_the_death_of_the_process_is_a_failure() -> None:
 
 
 async def test_no_secret_is_shown() -> None:
-    assert "k3y" not in repr(Launch(Order([serving()], None, False)))
+    assert "k3y" not in repr(Launch(order(serving())))

@@ -8,13 +8,13 @@ import pytest
 from cattrs import structure
 
 from launchers.engines.process import Order
-from tests.launchers.engines.servings import serving, stand_in
+from tests.launchers.engines.servings import order, serving, stand_in
 
 BARE = serving(environment={"PYTHONPATH": ""})
 """Nobody has vLLM in the Python that runs the tests."""
 
 
-def run(order: Order) -> "subprocess.Popen[str]":
+def run(asked: Order) -> "subprocess.Popen[str]":
     process = subprocess.Popen(
         [sys.executable, "-m", "launchers.engines.process"],
         stdin=subprocess.PIPE,
@@ -23,23 +23,24 @@ def run(order: Order) -> "subprocess.Popen[str]":
         text=True,
     )
     assert process.stdin is not None
-    process.stdin.write(order.written())
+    process.stdin.write(asked.written())
     process.stdin.flush()
     return process
 
 
 def test_an_order_is_read_as_it_was_written() -> None:
     kwargs = {"speculative_config": {"method": "ngram"}, "max_num_seqs": 4, "x": [1, None]}
-    order = Order([serving(kwargs=kwargs, hf_token="t"), stand_in(name="b")], "1.2.3.4:5", True)
-    assert structure(json.loads(order.written()), Order) == order
+    servings = serving(kwargs=kwargs, hf_token="t"), stand_in(name="b"), serving(python="/none")
+    asked = order(*servings, ray_address="1.2.3.4:5", reachable=True)
+    assert structure(json.loads(asked.written()), Order) == asked
 
 
 def test_no_secret_of_an_order_is_shown() -> None:
-    assert "k3y" not in repr(Order([serving()], None, False))
+    assert "k3y" not in repr(order(serving()))
 
 
 def test_why_a_launch_failed_is_the_last_line_of_output() -> None:
-    with run(Order([BARE], None, False)) as process:
+    with run(order(BARE)) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         states, faults = map(json.loads, process.stdout)
@@ -52,7 +53,7 @@ def test_why_a_launch_failed_is_the_last_line_of_output() -> None:
 
 @pytest.mark.timeout(180)
 def test_the_end_of_the_input_ends_it() -> None:
-    with run(Order([stand_in(model="/nowhere")], None, False)) as process:
+    with run(order(stand_in(model="/nowhere"))) as process:
         assert process.stdout is not None
         while "waiting for Ray" not in (line := process.stdout.readline()):
             assert line

@@ -1,0 +1,13 @@
+"""How the processes of the gateway log: to stderr, in one form."""
+
+import logging
+import sys
+
+
+def to_stderr() -> None:
+    """From ``INFO`` on, a line for each record; stdout is for what the command answers."""
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
