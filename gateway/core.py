@@ -157,6 +157,34 @@ class Replica:
     """Why its launcher knows that it takes no calls now, to be read after its name."""
 
 
+class Candidate(Protocol):
+    """A replica that may take a new session."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def weight(self) -> float:
+        """Its share, relative to the others'."""
+        ...
+
+    @property
+    def sessions(self) -> int:
+        """Live sessions on it."""
+        ...
+
+    @property
+    def calls(self) -> int:
+        """Calls in flight on it."""
+        ...
+
+
+class Placement(Protocol):
+    """Where a new session goes: the name of one of the candidates, of which there is one."""
+
+    def __call__(self, candidates: Sequence[Candidate], /) -> str: ...
+
+
 class Launcher(Protocol):
     """
     Where replicas come from.

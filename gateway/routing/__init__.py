@@ -1,0 +1,1 @@
+"""Which replica a call goes to: health, placement, queues, failover."""
