@@ -33,8 +33,20 @@ class Sessions:
         default=None, repr=False, validator=rules.not_empty, metadata={"secret": True}
     )
     """Signs the cookie; gateways that share it honour each other's. Made at start if unset."""
+    placement: str | Options = field(
+        default="round_robin", repr=shown, validator=rules.plugin, metadata={"options": True}
+    )
+    """Where new sessions go: ``round_robin``, ``least_loaded``, or one of your own."""
+    weights: Mapping[str, float] = field(factory=dict, validator=rules.all_positive)
+    """The shares of replicas in new sessions, by their names (``host:port``); 1 unless given."""
     spill_above: int = field(default=32, validator=rules.positive)
     """Concurrent calls above which a session known only by cookie or cache key is dealt out."""
+    live: float = field(default=600.0, validator=rules.positive, metadata={"unit": "seconds"})
+    """Seconds after its last call for which ``least_loaded`` counts a session."""
+    retry_grace: float = field(
+        default=0.0, validator=rules.not_negative, metadata={"unit": "seconds"}
+    )
+    """Seconds that a complete reply is waited for when its client has left, for a retry to join."""
     idle: float = field(default=86400.0, validator=rules.positive, metadata={"unit": "seconds"})
     """Seconds without a call after which a session is forgotten."""
     max: int = field(default=1_000_000, validator=rules.positive)
@@ -51,6 +63,34 @@ class Limits:
         default=10.0, validator=rules.positive, metadata={"unit": "seconds"}
     )
     """Seconds to wait for a replica to take a connection."""
+    max_in_flight: int | None = field(default=None, validator=rules.positive)
+    """Calls in flight on one replica; more of them wait in its queue."""
+    queue: int = field(default=1000, validator=rules.not_negative)
+    """Calls that may wait for one replica; more are refused with status 429."""
+    queue_timeout: float = field(
+        default=300.0, validator=rules.positive, metadata={"unit": "seconds"}
+    )
+    """Seconds that a call waits there, until it is refused with status 503."""
+    first_token_timeout: float | None = field(
+        default=None, validator=rules.positive, metadata={"unit": "seconds"}
+    )
+    """Seconds that a replica has for the first chunk of a stream, or for a complete reply."""
+    total_timeout: float | None = field(
+        default=None, validator=rules.positive, metadata={"unit": "seconds"}
+    )
+    """Seconds that a call may take in all, waiting and tries included."""
+    drain: float = field(default=300.0, validator=rules.not_negative, metadata={"unit": "seconds"})
+    """Seconds that running calls get to finish after a signal to stop; a second one ends them."""
+
+
+@frozen
+class Health:
+    """How replicas are looked at: ``GET /health``, which vLLM answers while its engine lives."""
+
+    every: float = field(default=2.0, validator=rules.positive, metadata={"unit": "seconds"})
+    timeout: float = field(default=5.0, validator=rules.positive, metadata={"unit": "seconds"})
+    failures: int = field(default=3, validator=rules.positive)
+    """Failures in a row that take a replica down; a refused connection does it alone."""
 
 
 @frozen
@@ -179,12 +219,18 @@ class Config:
     listen: Listen = Listen()
     sessions: Sessions = Sessions()
     limits: Limits = Limits()
+    health: Health = Health()
     api_keys: Mapping[str, str | KeyFile] = field(
         factory=dict, repr=False, metadata={"secret": True}
     )
     """
     The keys that clients may call with, by names of your choice: values, ``${oc.env:NAME}`` or
     ``{file: PATH}``. Without any, all who reach the gateway may call.
+    """
+    admin_key: str | KeyFile | None = field(default=None, repr=False, metadata={"secret": True})
+    """
+    Opens ``/admin``, ``/sessions`` and ``/metrics``, and calls too. Without one ``/admin`` is
+    closed, and the other two want what calls want.
     """
     health_needs_key: bool = False
     """Whether ``/``, ``/health`` and ``/ready`` want one of these keys too."""

@@ -39,7 +39,8 @@ def headers(_: object, field: "Attribute[Any]", value: Mapping[str, str]) -> Non
             raise ValueError(f"the value of {name!r} cannot stand in a header")
 
 
-positive = must_be("more than 0", lambda value: value > 0)
+positive = must_be("more than 0", lambda value: value is None or value > 0)
+all_positive = must_be("numbers more than 0", lambda values: all(v > 0 for v in values.values()))
 not_negative = must_be("at least 0", lambda value: value >= 0)
 not_empty = must_be("more than an empty string", lambda value: value != "")
 port = must_be("between 0 and 65535", lambda value: 0 <= value <= 65535)
