@@ -1,0 +1,1 @@
+"""Where new sessions go: one way of placing them per file."""
