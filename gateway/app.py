@@ -50,7 +50,8 @@ def build(config: Config) -> web.Application:
     catalog = Catalog(served, config.default_model)
     logging.getLogger("aiohttp.server").addFilter(_DISCREET)
     app = web.Application(
-        middlewares=[call_id, errors, *middlewares(access)], client_max_size=config.limits.body
+        middlewares=[call_id, errors, *middlewares(lambda: access)],
+        client_max_size=config.limits.body,
     )
     app[CATALOG] = catalog
     app[FOLLOWING] = []

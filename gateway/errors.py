@@ -4,6 +4,7 @@ What can go wrong, and with which HTTP status the client hears of it.
 GatewayError
 ├── BadRequest            400  the client's fault; ``param`` names the field
 ├── Unauthorized          401
+├── Forbidden             403  the key is known, but not good for this
 ├── NotFound              404
 ├── TooLarge              413
 ├── Overloaded            503  try again after ``retry_after`` seconds
@@ -65,6 +66,13 @@ class Unauthorized(GatewayError):
     default_status = 401
     default_type = "authentication_error"
     default_code = "invalid_api_key"
+
+
+class Forbidden(GatewayError):
+    """Nobody may, or not with this key."""
+
+    default_status = 403
+    default_type = "permission_error"
 
 
 class NotFound(GatewayError):

@@ -8,6 +8,7 @@ from gateway.errors import ConfigError, GatewayError, LaunchError, StartError, U
 STATUSES = [
     ("BadRequest", 400, "invalid_request_error", None),
     ("Unauthorized", 401, "authentication_error", "invalid_api_key"),
+    ("Forbidden", 403, "permission_error", None),
     ("NotFound", 404, "invalid_request_error", None),
     ("TooLarge", 413, "invalid_request_error", None),
     ("Overloaded", 503, "overloaded_error", None),
