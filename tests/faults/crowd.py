@@ -1,0 +1,77 @@
+"""Many agents at once, and how far they are."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+
+import aiohttp
+from attrs import define, field
+
+from tests.faults.agent import Agent, Turn, client, known
+
+TURNS = 5
+"""Of a conversation."""
+
+
+@define(eq=False)
+class Crowd:
+    """So many conversations at once; each that is over is followed by a new one, until the end."""
+
+    url: str
+    size: int
+    turns: list[Turn] = field(factory=list, init=False)
+    """All turns that ended, in that order."""
+    _numbers: "count[int]" = field(factory=count, init=False)
+    _marks: dict[int, asyncio.Event] = field(factory=dict, init=False)
+    _over: bool = field(default=False, init=False)
+
+    async def go_on(self, rounds: float) -> None:
+        """Wait until there are as many more turns as make so many rounds of all agents."""
+        goal = len(self.turns) + round(rounds * self.size)
+        await self._marks.setdefault(goal, asyncio.Event()).wait()
+
+    def end(self) -> None:
+        """The turns that run are the last ones."""
+        self._over = True
+
+    async def run(self) -> None:
+        """Give back when all agents ended."""
+        async with aiohttp.TCPConnector(limit=0) as connector:
+            async with client(connector) as shared:
+                async with asyncio.TaskGroup() as agents:
+                    for _ in range(self.size):
+                        agents.create_task(self._converse_on(connector, shared))
+
+    async def _converse_on(
+        self, connector: aiohttp.BaseConnector, shared: aiohttp.ClientSession
+    ) -> None:
+        while not self._over:
+            index = next(self._numbers)
+            if known(index) != "jar":
+                await self._converse(Agent(index, self.url, shared))
+                continue
+            async with client(connector, jar=True) as own:
+                await self._converse(Agent(index, self.url, own))
+
+    async def _converse(self, agent: Agent) -> None:
+        for _ in range(TURNS):
+            await agent.work()
+            if self._over:
+                return
+            self._note(await agent.turn())
+
+    def _note(self, turn: Turn) -> None:
+        self.turns.append(turn)
+        if mark := self._marks.get(len(self.turns)):
+            mark.set()
+
+
+@asynccontextmanager
+async def crowd(url: str, size: int) -> AsyncIterator[Crowd]:
+    """A crowd that is at work; afterwards it is over, and its connections are closed."""
+    async with asyncio.TaskGroup() as tasks:
+        made = Crowd(url, size)
+        tasks.create_task(made.run())
+        yield made
+        made.end()
