@@ -32,7 +32,7 @@ class Slots:
     """
 
     limit: int | None
-    """Calls in flight, ``limits.max_in_flight``; None for any number."""
+    """Calls in flight, None for any number; a change counts when the next call comes or ends."""
     longest: int
     """Calls that may wait."""
     patience: float
@@ -73,11 +73,7 @@ class Slots:
     def free(self) -> None:
         """One call has ended."""
         self._in_flight -= 1
-        while self._line and self._has_room:
-            turn = self._next()
-            if not turn.done():
-                self._in_flight += 1
-                turn.set_result(None)
+        self._let_in()
 
     def turn_away(self) -> None:
         """The replica is gone: no call waits any longer."""
@@ -100,6 +96,7 @@ class Slots:
         self._line.setdefault(session, OrderedDict())[turn] = None
         self._queued += 1
         timer = loop.call_later(self.patience, self._refuse, session, turn)
+        self._let_in()  # there is room if the limit was raised meanwhile
         try:
             refusal = await turn
         except asyncio.CancelledError:
@@ -109,6 +106,13 @@ class Slots:
             timer.cancel()
         if refusal is not None:
             raise refusal
+
+    def _let_in(self) -> None:
+        while self._line and self._has_room:
+            turn = self._next()
+            if not turn.done():
+                self._in_flight += 1
+                turn.set_result(None)
 
     def _next(self) -> Turn:
         """Take the next turn out of the line; the rest of its session goes to the end."""

@@ -1,8 +1,10 @@
 """Calls that want slots, on an event loop whose time the test sets."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import Context
+from typing import Any
 
 from attrs import define, field
 
@@ -14,8 +16,26 @@ class Loop(asyncio.SelectorEventLoop):
 
     now = 0.0
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.timers: list[asyncio.TimerHandle] = []
+        self.faults: list[object] = []
+        """What went wrong in callbacks."""
+        self.set_exception_handler(lambda _, fault: self.faults.append(fault))
+
     def time(self) -> float:
         return self.now
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        timer = super().call_at(when, callback, *args, context=context)
+        self.timers.append(timer)
+        return timer
 
 
 @define(eq=False)
@@ -91,6 +111,7 @@ class Crowd:
             call.task.cancel()
         self.settle()
         self.loop.close()
+        assert self.loop.faults == []
 
 
 @contextmanager

@@ -213,7 +213,7 @@ def test_the_table_never_exceeds_its_limit() -> None:
         assert len(table) == min(i + 1, 1000)
 
 
-def test_a_session_takes_less_than_450_bytes() -> None:
+def test_a_session_takes_less_than_400_bytes() -> None:
     count = 20_000
     table, _ = known(max=count)
     tracemalloc.start()
@@ -225,7 +225,7 @@ def test_a_session_takes_less_than_450_bytes() -> None:
         size, _peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert size / count < 450
+    assert size / count < 400
 
 
 @pytest.mark.parametrize(

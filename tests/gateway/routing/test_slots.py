@@ -123,13 +123,30 @@ def test_when_the_replica_is_gone_no_call_waits() -> None:
         assert (first.holds, people.slots.in_flight, people.slots.queued) == (True, 1, 0)
 
 
-def test_a_limit_that_is_raised_is_used_from_the_next_end_on() -> None:
+def test_a_limit_that_is_raised_lets_more_in_when_a_call_ends() -> None:
     with crowd(limit=1) as people:
         calls = [people.come("a") for _ in range(5)]
         people.slots.limit = 3
         people.end(calls[0])
         people.settle()
         assert [call.holds for call in calls] == [False, True, True, True, False]
+
+
+def test_a_limit_that_is_raised_lets_those_that_wait_in_before_the_next_call() -> None:
+    with crowd(limit=1) as people:
+        calls = [people.come("a") for _ in range(3)]
+        people.slots.limit = 2
+        calls.append(people.come("b"))
+        assert [call.holds for call in calls] == [True, True, False, False]
+
+
+def test_a_call_that_no_longer_waits_leaves_no_timer_behind() -> None:
+    with crowd() as people:
+        first, _, third = (people.come("a") for _ in range(3))
+        people.end(first)
+        third.task.cancel()
+        people.settle()
+        assert [timer.cancelled() for timer in people.loop.timers] == [True, True]
 
 
 @given(st.lists(SESSIONS, max_size=30), st.integers(1, 4))
