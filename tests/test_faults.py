@@ -55,7 +55,7 @@ async def lived_through(folder: Path, incident: Incident, **health: Any) -> Tria
 
 async def test_without_a_fault_every_call_is_answered_at_the_first_try(tmp_path: Path) -> None:
     async with trial(tmp_path, sessions=200, replicas=4) as run:
-        await run.crowd.go_on(4)
+        await run.crowd.go_on(800)
     assert (errors(run), {turn.attempts for turn in run.crowd.turns}) == ({}, {1})
 
 
@@ -93,7 +93,7 @@ async def test_a_thousand_agents_live_through_all_of_it(tmp_path: Path) -> None:
 
 async def test_under_least_loaded_a_thousand_sessions_are_dealt_out_evenly(tmp_path: Path) -> None:
     async with trial(tmp_path, sessions=1000, replicas=7, placement="least_loaded") as run:
-        await run.crowd.go_on(1.5)
+        await run.crowd.go_on(1500)
     firsts = {turn.agent: turn.replica for turn in reversed(run.crowd.turns)}
     dealt = Counter(firsts.values()).values()
     assert (len(dealt), max(dealt) - min(dealt) <= 1) == (7, True)

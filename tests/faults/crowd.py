@@ -26,9 +26,9 @@ class Crowd:
     _marks: dict[int, asyncio.Event] = field(factory=dict, init=False)
     _over: bool = field(default=False, init=False)
 
-    async def go_on(self, rounds: float) -> None:
-        """Wait until there are as many more turns as make so many rounds of all agents."""
-        goal = len(self.turns) + round(rounds * self.size)
+    async def go_on(self, turns: int) -> None:
+        """Wait until so many more turns have ended."""
+        goal = len(self.turns) + turns
         await self._marks.setdefault(goal, asyncio.Event()).wait()
 
     def end(self) -> None:

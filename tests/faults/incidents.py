@@ -9,6 +9,8 @@ Incident = Callable[[Trial, ReplicaProcess], Awaitable[None]]
 
 SHARE = 0.5
 """The part of a replica's calls that meet a fault."""
+CALM = 200
+"""Turns that are enough for a change to be seen by those whom it concerns."""
 HELD = 3
 """Calls that a fault hits before their answers, and as many in the middle of them."""
 
@@ -19,7 +21,7 @@ def meeting(kind: str, *, moves: int) -> Incident:
     async def incident(trial: Trial, replica: ReplicaProcess) -> None:
         trial.moves += moves
         await replica.tell("fault", kind=kind, share=SHARE)
-        await trial.crowd.go_on(2)
+        await trial.crowd.go_on(2 * CALM)
         await replica.tell("fault", kind="", share=0)
         await trial.comes_up(replica)
 
@@ -31,7 +33,7 @@ async def kill(trial: Trial, replica: ReplicaProcess) -> None:
     trial.moves += 1
     await _hold(replica)
     replica.kill()
-    await trial.goes_down(replica)
+    await trial.goes_down(replica, turns=CALM)
     await replica.start()
     await trial.comes_up(replica)
 
@@ -42,7 +44,7 @@ async def restart(trial: Trial, replica: ReplicaProcess) -> None:
     await _hold(replica)
     replica.kill()
     await replica.start()
-    await trial.crowd.go_on(1)
+    await trial.crowd.go_on(CALM)
     await trial.comes_up(replica)
 
 
@@ -52,7 +54,7 @@ async def freeze(trial: Trial, replica: ReplicaProcess) -> None:
     trial.dead.add(replica.name)
     await _hold(replica)
     replica.stop()
-    await trial.goes_down(replica)
+    await trial.goes_down(replica, turns=CALM)
     replica.resume()
     await replica.tell("hold", wanted=False)
     await trial.comes_up(replica)
@@ -61,7 +63,7 @@ async def freeze(trial: Trial, replica: ReplicaProcess) -> None:
 async def pause(trial: Trial, replica: ReplicaProcess) -> None:
     """It stands still for a moment."""
     replica.stop()
-    await trial.crowd.go_on(0.5)
+    await trial.crowd.go_on(CALM // 2)
     replica.resume()
 
 
@@ -70,7 +72,7 @@ async def half_open(trial: Trial, replica: ReplicaProcess) -> None:
     trial.moves += 1
     trial.dead.add(replica.name)
     await replica.tell("fault", kind="half_open", share=1)
-    await trial.goes_down(replica)
+    await trial.goes_down(replica, turns=CALM)
     await replica.tell("fault", kind="", share=0)
     await trial.comes_up(replica)
 
@@ -79,7 +81,7 @@ async def refuse(trial: Trial, replica: ReplicaProcess) -> None:
     """It takes no connections any more, and ends those that it has when they are idle."""
     trial.moves += 1
     await replica.tell("refuse")
-    await trial.goes_down(replica)
+    await trial.goes_down(replica, turns=CALM)
     await replica.tell("listen", port=replica.port)
     await trial.comes_up(replica)
 
@@ -92,6 +94,6 @@ async def _hold(replica: ReplicaProcess) -> None:
 async def undergo(trial: Trial, replica: ReplicaProcess, incident: Incident) -> None:
     """The incident, with ordinary life before and after it."""
     trial.faulty.add(replica.name)
-    await trial.crowd.go_on(1)
+    await trial.crowd.go_on(CALM)
     await incident(trial, replica)
-    await trial.crowd.go_on(1)
+    await trial.crowd.go_on(CALM)

@@ -39,11 +39,11 @@ class Trial:
     """How often a session may have moved."""
     outages: list[verdict.Outage] = field(factory=list)
 
-    async def goes_down(self, replica: ReplicaProcess) -> None:
-        """Wait until the gateway finds it down, and has answered everybody meanwhile."""
+    async def goes_down(self, replica: ReplicaProcess, turns: int) -> None:
+        """Wait until the gateway finds it down, and for so many turns without it."""
         await self._becomes(replica, up=False)
         since = time.monotonic()
-        await self.crowd.go_on(1)
+        await self.crowd.go_on(turns)
         self.outages.append(verdict.Outage(replica.name, since, time.monotonic()))
 
     async def comes_up(self, replica: ReplicaProcess) -> None:
