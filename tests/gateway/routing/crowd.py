@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context
-from typing import Any
+from typing import TypeVarTuple
 
 from attrs import define, field
 
 from gateway.routing.slots import Slots
+
+Given = TypeVarTuple("Given")
 
 
 class Loop(asyncio.SelectorEventLoop):
@@ -29,8 +31,8 @@ class Loop(asyncio.SelectorEventLoop):
     def call_at(
         self,
         when: float,
-        callback: Callable[..., object],
-        *args: Any,
+        callback: Callable[[*Given], object],
+        *args: *Given,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         timer = super().call_at(when, callback, *args, context=context)
