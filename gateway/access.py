@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 from aiohttp import web
-from aiohttp.typedefs import Middleware
+from aiohttp.typedefs import Handler, Middleware
 from attrs import field, frozen
 
 from gateway.bearer import BEARER
 from gateway.config import Config, KeyFile
 from gateway.errors import ConfigError, Forbidden, Unauthorized
-from gateway.transport import Next
 
 Need = Literal["probe", "call", "status", "admin"]
 """What a request asks for."""
@@ -106,7 +105,7 @@ def middlewares(current: Callable[[], Access]) -> list[Middleware]:
     """What lets those pass who may, by the keys that count when a request comes."""
 
     @web.middleware
-    async def allowed(request: web.Request, handler: Next) -> web.StreamResponse:
+    async def allowed(request: web.Request, handler: Handler) -> web.StreamResponse:
         current().check(_need(request), request.headers)
         return await handler(request)
 

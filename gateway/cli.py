@@ -5,8 +5,8 @@ import logging
 import resource
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,15 @@ from typing import Any
 from aiohttp import web
 
 from gateway import logs
-from gateway.app import CATALOG, FOLLOWING, GROUPS, build
+from gateway.app import GATEWAY, build
 from gateway.arguments import Arguments, parse
 from gateway.codec import decode_request
 from gateway.config import Config, show
 from gateway.config.shipped import listing
+from gateway.draining import Draining
 from gateway.errors import ConfigError, GatewayError, LaunchError, StartError
 from gateway.explain import explain
+from gateway.gateway import Gateway
 from gateway.masking import masked, without_user
 from gateway.pipeline import entries
 from gateway.publish import publish
@@ -31,8 +33,6 @@ BACKLOG = 16384
 """Connections that may wait to be accepted; the kernel's net.core.somaxconn caps it."""
 HEADER = 65536
 """Bytes of a header line, for cookies and proxies that add to them."""
-DRAIN = 60.0
-"""Seconds that running calls get to finish after a signal to stop; a second signal ends them."""
 ENDING = 0.1
 """Seconds that aiohttp waits, twice, before it cancels the calls that are left."""
 
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 async def check(config: Config, _: Arguments) -> int:
     """Print the resolved configuration, the pipeline of each model, and what is launched."""
-    groups = build(config)[GROUPS]
+    groups = Gateway.of(config).parts.groups
     print(show(config).rstrip())
     for name, model in config.models.items():
         print(f"\npipeline of {name}, outermost first")
@@ -99,7 +99,7 @@ async def explain_file(config: Config, arguments: Arguments) -> int:
     """Print what the pipeline makes of the request in a file."""
     try:
         raw = await asyncio.to_thread(Path(str(arguments.request)).read_bytes)
-        print(await explain(config, build(config)[CATALOG], decode_request(raw)))
+        print(await explain(config, Gateway.of(config).catalog, decode_request(raw)))
     except OSError as error:
         raise ConfigError(f"cannot read the request: {error}") from None
     except GatewayError as error:
@@ -108,7 +108,7 @@ async def explain_file(config: Config, arguments: Arguments) -> int:
 
 
 async def serve(config: Config, arguments: Arguments) -> int:
-    """Serve until a signal."""
+    """Serve until a signal; SIGHUP reads the configuration again."""
     _raise_file_limit()
     stop, hurry = _signals()
     app = build(config)
@@ -120,7 +120,8 @@ async def serve(config: Config, arguments: Arguments) -> int:
         max_line_size=HEADER,
         max_field_size=HEADER,
     )
-    app.on_shutdown.append(lambda _: _drain(runner, hurry))
+    draining = Draining(app[GATEWAY], runner, hurry)
+    app.on_shutdown.append(draining.finish)
     await runner.setup()
     try:
         listen = config.listen
@@ -132,7 +133,10 @@ async def serve(config: Config, arguments: Arguments) -> int:
             print(f"cannot listen on {address}: {error}", file=sys.stderr)
             return 1
         _warn_of_the_open(config)
-        return await _until(stop, app, runner.addresses[0][1], config, arguments)
+        async with _reloading(app[GATEWAY], arguments):
+            await _until(stop, app[GATEWAY], runner.addresses[0][1], arguments)
+        await draining.give_notice()
+        return 0
     finally:
         await runner.cleanup()
 
@@ -149,34 +153,44 @@ def _signals() -> tuple[asyncio.Event, asyncio.Event]:
     return stop, hurry
 
 
-async def _drain(runner: web.AppRunner, hurry: asyncio.Event) -> None:
-    """Wait for the running calls, at most ``DRAIN`` seconds; nothing listens any more."""
-    assert runner.server is not None  # for the type checker: it is set up
-    finishing = asyncio.create_task(runner.server.shutdown(DRAIN))
-    hurried = asyncio.create_task(hurry.wait())
-    waiting = {finishing, hurried}
-    await asyncio.wait(waiting, timeout=DRAIN, return_when=asyncio.FIRST_COMPLETED)
-    for task in waiting:
-        task.cancel()
-    await asyncio.wait(waiting)
+@asynccontextmanager
+async def _reloading(gateway: Gateway, arguments: Arguments) -> AsyncIterator[None]:
+    """Inside of this SIGHUP makes the gateway go over to what the configuration says now."""
+    wanted = asyncio.Event()
 
+    async def reload() -> None:
+        while True:
+            await wanted.wait()
+            wanted.clear()
+            try:
+                await gateway.reload(await asyncio.to_thread(arguments.config))
+                logger.info("the configuration was read again")
+            except ConfigError as error:
+                faults = "; ".join(error.faults)
+                logger.error("the configuration stays as it was: %s", faults)
 
-async def _until(
-    stop: asyncio.Event, app: web.Application, port: int, config: Config, arguments: Arguments
-) -> int:
-    announcing = asyncio.create_task(_announce(app, port, config, arguments))
-    stopped = asyncio.create_task(stop.wait())
-    following = app[FOLLOWING]
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, wanted.set)
+    reloading = asyncio.create_task(reload())
     try:
-        await asyncio.wait([stopped, *following], return_when=asyncio.FIRST_COMPLETED)
-        with _start_error():
-            for task in following:
-                if task.done():
-                    task.result()
+        yield
     finally:
-        announcing.cancel()
-        stopped.cancel()
-    return 0
+        loop.remove_signal_handler(signal.SIGHUP)
+        reloading.cancel()
+
+
+async def _until(stop: asyncio.Event, gateway: Gateway, port: int, arguments: Arguments) -> None:
+    """Return at the signal; raises what keeps an engine from going on."""
+    announcing = asyncio.create_task(_announce(gateway, port, arguments))
+    waiting = [asyncio.create_task(event.wait()) for event in (stop, gateway.failed)]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if gateway.failure is not None:
+            with _start_error():
+                raise gateway.failure
+    finally:
+        for task in (announcing, *waiting):
+            task.cancel()
 
 
 @contextmanager
@@ -191,15 +205,16 @@ def _start_error() -> Iterator[None]:
         raise error from None
 
 
-async def _announce(app: web.Application, port: int, config: Config, arguments: Arguments) -> None:
+async def _announce(gateway: Gateway, port: int, arguments: Arguments) -> None:
     """Say that all models are up, once they are, and what is served."""
-    models = app[CATALOG].models
+    models = gateway.catalog.models
     for served in models.values():
-        await served.pool.up.wait()
-    address = _address(config.listen.host, port)
+        await served.pool.replicas.up.wait()
+    address = _address(gateway.parts.config.listen.host, port)
     print(f"gateway ready on http://{address}", flush=True)
     for name, served in models.items():
-        print(f"model {name}: {served.pool.model} on {', '.join(served.pool.cards)}", flush=True)
+        cards = ", ".join(served.pool.replicas.cards)
+        print(f"model {name}: {served.pool.engine_model} on {cards}", flush=True)
     if arguments.embedded:
         print(EMBEDDED.format(address=address), flush=True)
 

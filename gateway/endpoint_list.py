@@ -1,11 +1,11 @@
 """The lines of an endpoint file: what ``launch --publish`` writes, and gateways read."""
 
 from collections.abc import Mapping, Sequence
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from attrs import field, frozen
 
-from gateway.bearer import BEARER
+from gateway.bearer import BEARER, with_key
 from gateway.core import Replica
 
 _WORDS = ("model", "name", "key")
@@ -23,6 +23,18 @@ class Endpoint:
     """The replica's name; its host and port if None."""
     key: str | None = field(default=None, repr=False)
     """Sent to it as a Bearer token."""
+
+    def replica(self, headers: Mapping[str, str]) -> Replica:
+        """The replica, which is sent these headers, and the key instead of one in them."""
+        name = quote(self.name, safe=":") if self.name else _name(self.url)
+        return Replica(name, self.url, with_key(headers, self.key) if self.key else headers)
+
+
+def _name(url: str) -> str:
+    """Host and port, and the path if there is one, in characters that a cookie may hold."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return quote(f"{parts.hostname}:{port}{parts.path}", safe=":")
 
 
 def read(line: str) -> Endpoint | None:

@@ -33,8 +33,8 @@ async def explain(config: Config, catalog: Catalog, body: Json) -> str:
             lines.append(_json(after))
         origins |= _changed(served.name, model, entry, before, after)
         chat = after
-    sent = {**chat, "model": served.pool.model or "(asked of the replica)"}
-    origins["model"] = f"models.{served.name}.model" if served.pool.model else "the replica"
+    sent = {**chat, "model": served.pool.engine_model or "(asked of the replica)"}
+    origins["model"] = f"models.{served.name}.model" if served.pool.engine_model else "the replica"
     lines += ["", "sent to the replica, field by field"]
     lines += [f"  {key} = {_json(sent[key], None)}   <- {origins[key]}" for key in sent]
     return "\n".join(lines)

@@ -6,41 +6,64 @@ from attrs import field, frozen
 
 from gateway import plugins
 from gateway.config import Config, Model, Options
+from gateway.config.chain import collecting
 from gateway.core import Group, Launcher
 from gateway.errors import ConfigError
-from gateway.pipeline import plugin
+from gateway.pipeline import named, plugin
+
+
+@frozen
+class Source:
+    """A launcher's name and its options: what decides where replicas come from."""
+
+    plugin: str
+    options: Options = field(repr=False)
+
+    @property
+    def launches(self) -> bool:
+        """Whether it starts engines, which takes minutes and GPUs."""
+        return self.plugin == _LAUNCHED
 
 
 @frozen
 class Launching:
-    """Where the replicas of each model come from."""
+    """The launchers, by the models whose replicas they are, and which start together."""
 
     launchers: Mapping[str, Launcher]
     groups: tuple[Group, ...] = field(default=())
 
 
-def launching(config: Config, *, reachable: bool = False) -> Launching:
+def sources(config: Config, *, reachable: bool = False) -> dict[str, Source]:
     """
-    The launchers by model; raises ConfigError with every fault in their options.
+    Where the replicas of the models that have their own come from; raises ConfigError.
 
     With ``reachable`` their engines are for gateways elsewhere, too.
     """
-    found: dict[str, Launcher] = {}
+    found: dict[str, Source] = {}
     faults: list[str] = []
     for name, model in config.models.items():
         if model.engine is None:
-            try:
-                found[name] = _launcher(name, config, reachable)
-            except ConfigError as error:
-                faults += error.faults
+            with collecting(faults):
+                found[name] = _source(name, config, reachable)
+    if faults:
+        raise ConfigError(faults)
+    return found
+
+
+def launching(given: Mapping[str, Source]) -> Launching:
+    """The launchers; raises ConfigError with every fault in their options."""
+    found: dict[str, Launcher] = {}
+    faults: list[str] = []
+    for name, source in given.items():
+        with collecting(faults):
+            found[name] = plugin(
+                plugins.LAUNCHERS, source.plugin, source.options, f"models.{name}.launcher"
+            )
     if faults:
         raise ConfigError(faults)
     groups = tuple(_groups(found))
     together = {name: launcher for group in groups for name, launcher in group.launchers.items()}
-    own = {**found, **together}
-    return Launching(
-        {name: own[model.engine or name] for name, model in config.models.items()}, groups
-    )
+    return Launching({**found, **together}, groups)
 
 
 def _groups(found: Mapping[str, Launcher]) -> Iterator[Group]:
@@ -50,29 +73,21 @@ def _groups(found: Mapping[str, Launcher]) -> Iterator[Group]:
             yield together({name: one for name, one in found.items() if type(one) is kind})
 
 
-def _launcher(name: str, config: Config, reachable: bool) -> Launcher:
-    path, model = f"models.{name}.launcher", config.models[name]
+def _source(name: str, config: Config, reachable: bool) -> Source:
+    model = config.models[name]
     if model.launches:
-        plugged, options = _LAUNCHED, _local(name, config, reachable)
-    else:
-        plugged, options = _given(model.launcher or {"external": _external(name, model)})
-        if plugged == _LAUNCHED:
-            raise ConfigError(f"engines are launched by vllm_serve_kwargs @ {path}")
-    launcher: Launcher = plugin(plugins.LAUNCHERS, plugged, options, path)
-    return launcher
-
-
-def _given(launcher: str | Options) -> tuple[str, Options]:
-    if isinstance(launcher, str):
-        return launcher, {}
-    [(name, options)] = launcher.items()
-    return name, options or {}
+        return Source(_LAUNCHED, _local(name, config, reachable))
+    source = Source(*named(model.launcher or {"external": _external(name, model)}))
+    if source.launches:
+        where = f"models.{name}.launcher"
+        raise ConfigError(f"engines are launched by vllm_serve_kwargs @ {where}")
+    return source
 
 
 def _external(name: str, model: Model) -> Options:
     return {
         "base_url": model.base_url,
-        "headers": _headers(model),
+        "headers": headers(model),
         "endpoint_file": model.endpoint_file,
         "endpoint_stale_grace_s": model.endpoint_stale_grace_s,
         "endpoint_check_interval_s": model.endpoint_check_interval_s,
@@ -80,7 +95,8 @@ def _external(name: str, model: Model) -> Options:
     }
 
 
-def _headers(model: Model) -> dict[str, str]:
+def headers(model: Model) -> dict[str, str]:
+    """What its replicas are sent with every request, the key among it."""
     key = {"Authorization": f"Bearer {model.api_key}"} if model.api_key is not None else {}
     return {**model.default_headers, **key}
 

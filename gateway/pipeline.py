@@ -107,10 +107,15 @@ def _reasoning(model: Model) -> Iterator[Entry]:
 
 
 def _listed(item: str | Mapping[str, Any]) -> Entry:
+    return Entry(*named(item), ("middlewares",))
+
+
+def named(item: str | Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Name and options of a plugin that is given as a name, or as one name with its options."""
     if isinstance(item, str):
-        return Entry(item, {}, ("middlewares",))
+        return item, {}
     [(name, options)] = item.items()
-    return Entry(name, options or {}, ("middlewares",))
+    return name, options or {}
 
 
 def build(model: Model, path: str, record: str | None = None) -> list[Middleware]:

@@ -9,6 +9,7 @@ from gateway.errors import ConfigError
 
 MIDDLEWARES = "gateway.middlewares"
 LAUNCHERS = "gateway.launchers"
+PLACEMENTS = "gateway.placements"
 
 
 def names(group: str) -> list[str]:

@@ -12,7 +12,7 @@ from gateway.config import Config
 from gateway.core import Launcher, Replica
 from gateway.endpoint_list import write
 from gateway.errors import ConfigError
-from gateway.launching import launching
+from gateway.launching import launching, sources
 
 
 async def publish(config: Config, file: Path) -> None:
@@ -22,7 +22,7 @@ async def publish(config: Config, file: Path) -> None:
     The file is written anew at every change, and is gone in the end. Raises ConfigError, and
     LaunchError if engines do not come up.
     """
-    launchers = launching(_launched(config), reachable=True).launchers
+    launchers = launching(sources(_launched(config), reachable=True)).launchers
     listing = Listing(file, dict.fromkeys(launchers, ()))
     try:
         listing.put()

@@ -11,8 +11,8 @@ from gateway.dialects.chat_completions import ChatCompletions
 from gateway.dialects.responses import Responses
 from gateway.errors import BadRequest, NotFound
 from gateway.native import Native
-from gateway.pipeline import build, entries, tells_reasoning
-from gateway.pool import Pool
+from gateway.pipeline import entries, tells_reasoning
+from gateway.routing.pool import Pool
 
 
 @define(eq=False)
@@ -31,11 +31,10 @@ class Served:
         self.handler = compose(self.middlewares, self.pool)
 
     @classmethod
-    def of(cls, name: str, model: Model, pool: Pool, record: str | None) -> "Served":
-        pipeline = entries(model, record)
-        reasoning = model.chat_reasoning if tells_reasoning(pipeline) else "untouched"
+    def of(cls, name: str, model: Model, pool: Pool, middlewares: Sequence[Middleware]) -> "Served":
+        """The model with what its configuration asks for, and these middlewares."""
+        reasoning = model.chat_reasoning if tells_reasoning(entries(model)) else "untouched"
         chat = ChatCompletions(reasoning)
-        middlewares = build(model, f"models.{name}.middlewares", record)
         native = Native.of(model) if model.is_responses_native else None
         responses = Responses("drop" if native else model.unsupported_tools)
         return cls(name, pool, middlewares, {d.name: d for d in (chat, responses)}, native)
@@ -85,7 +84,7 @@ class Catalog:
     def _named(self, name: str) -> Served:
         if name in self.models:
             return self.models[name]
-        of_engine = [served for served in self.models.values() if served.pool.model == name]
+        of_engine = [served for served in self.models.values() if served.pool.engine_model == name]
         if len(of_engine) != 1:
             message = f"there is no model {name!r}, but {self._known()}"
             raise NotFound(message, param="model", code="model_not_found")
@@ -101,13 +100,15 @@ class Catalog:
     def card(self, name: str) -> Json:
         """One model, with what its first replica says of it; raises NotFound."""
         served = self._named(name)
-        known = next((c.of(served.pool.model) for c in served.pool.cards.values()), {})
+        known = next(
+            (c.of(served.pool.engine_model) for c in served.pool.replicas.cards.values()), {}
+        )
         return {
             "id": served.name,
             "object": "model",
             "created": known.get("created", 0),
             "owned_by": known.get("owned_by", "gym-gateway"),
-            "root": served.pool.model,
+            "root": served.pool.engine_model,
             "parent": None,
             "max_model_len": known.get("max_model_len"),
         }

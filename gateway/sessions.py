@@ -29,7 +29,10 @@ class Identities:
     _signer: URLSafeSerializer
 
     @classmethod
-    def of(cls, options: config.Sessions) -> "Identities":
+    def of(cls, options: config.Sessions, old: "Identities | None" = None) -> "Identities":
+        """Without a secret it is the old one's, so that its cookies count, or a new one."""
+        if options.secret is None and old is not None:
+            return cls(options.headers, options.cookie, old._signer)
         secret = options.secret or secrets.token_hex(32)
         signer = URLSafeSerializer(secret, salt="gym-gateway.session")
         return cls(options.headers, options.cookie, signer)

@@ -4,17 +4,17 @@ import logging
 import math
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
 from aiohttp import ClientConnectionResetError, http_exceptions, web
-from attrs import define, evolve, field
+from attrs import evolve
 
+from gateway.assembly import Parts
 from gateway.codec import encode
-from gateway.core import Session
 from gateway.dialects import Dialect
 from gateway.dialects.envelope import openai_error
 from gateway.errors import BadRequest, GatewayError, NotFound, TooLarge
-from gateway.served import Catalog, Served
+from gateway.seat import REPEATED, SEAT, Seat
 from gateway.sessions import Identities
 
 logger = logging.getLogger(__name__)
@@ -25,18 +25,6 @@ CALL_ID = web.RequestKey("call_id", str)
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,128}")
 
 
-@define
-class Seat:
-    """Where a request has got to; its reply's headers tell."""
-
-    served: Served
-    session: Session
-    replica: str | None = None
-    attempts: int = 0
-    headers: Mapping[str, str] = field(factory=dict)
-
-
-SEAT = web.RequestKey("seat", Seat)
 DIALECT = web.RequestKey[Dialect]("dialect", Dialect)
 """The language that errors are told in, once it is known."""
 
@@ -108,7 +96,7 @@ def json_response(value: object, status: int = 200) -> web.Response:
 
 
 def add_headers(
-    identities: Identities, catalog: Catalog
+    current: Callable[[], Parts],
 ) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
     """A signal that puts id, session, replica and cookie on every reply, errors too."""
 
@@ -116,18 +104,20 @@ def add_headers(
         if CALL_ID in request:
             response.headers["X-Request-Id"] = request[CALL_ID]
         seat = request.get(SEAT)
-        served = catalog.models.values() if seat is None else (seat.served,)
-        for card in (card for model in served for card in model.pool.cards.values()):
-            response.headers.update(card.headers)
+        models = current().catalog.models.values() if seat is None else (seat.served,)
+        for served in models:
+            response.headers.update(served.pool.replicas.headers)
         if seat is None:
             return
         response.headers.update(seat.headers)
+        if REPEATED in request:
+            response.headers["X-Gateway-Repeated"] = request[REPEATED]
         response.headers["X-Session-ID"] = seat.session.id
         if seat.replica is None:
             return
         response.headers["X-Gateway-Replica"] = seat.replica
         response.headers["X-Gateway-Attempts"] = str(seat.attempts)
-        _set_cookie(identities, request, response, seat)
+        _set_cookie(current().identities, request, response, seat)
 
     return prepare
 
@@ -135,8 +125,9 @@ def add_headers(
 def _set_cookie(
     identities: Identities, request: web.Request, response: web.StreamResponse, seat: Seat
 ) -> None:
-    home = seat.served.pool.home(seat.session)
-    pins = {**seat.session.pins, **({seat.served.name: home} if home else {})}
+    replicas = seat.served.pool.replicas
+    home = replicas.table.home(seat.session.id, replicas.name)
+    pins = {**seat.session.pins, **({replicas.name: home} if home else {})}
     cookie = identities.write(evolve(seat.session, pins=pins))
     if request.cookies.get(identities.cookie) != cookie:
         # Not by ``set_cookie``: aiohttp has already turned its cookies into headers here.

@@ -3,18 +3,22 @@
 import errno
 import io
 import logging
+import socket
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 from attrs import define, field
+from multidict import CIMultiDict
 
 from gateway import sse
 from gateway.chunks import TEXTS, as_chunk
 from gateway.codec import decode, encode
-from gateway.core import Chunk, Json, Replica, Reply
+from gateway.core import Chunk, Json, Reply
 from gateway.errors import GatewayError, Overloaded, UpstreamError, UpstreamUnreachable
+from gateway.flight import Flight
 from gateway.upstream_error import from_object, read_error, status_in_stream
 
 logger = logging.getLogger(__name__)
@@ -22,11 +26,20 @@ logger = logging.getLogger(__name__)
 IDLE = 4.0
 """Seconds a pooled connection may lie idle: vLLM closes them after 5.0 without notice."""
 
+STALE = 1.0
+"""Seconds within which such a connection tells; what breaks later had begun to be answered."""
+
+KEEP_ALIVE = (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+"""Seconds of silence before the other end is asked for a sign, between two asks, and how many."""
+
 LARGE = 2**20
 """Bytes of a body from which on it is written in pieces, so that other calls get their turn."""
 
 PASSED_ON = "x-gateway-"
 """Reply headers that go on to the client, from a gateway or a simulated replica behind us."""
+
+DONE = b"[DONE]"
+NO_DONE = "the replica's stream ended without [DONE]"
 
 _BROKEN = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
 """ValueError is what aiohttp and the resolver say to an address or a header that is none."""
@@ -45,50 +58,55 @@ class Upstream:
         trace = aiohttp.TraceConfig()
         trace.on_connection_reuseconn.append(_note_reuse)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE, socket_factory=_socket),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.connect_timeout),
             trace_configs=[trace],
             headers={"Accept-Encoding": "identity"},
         )
         return self
 
+    @property
+    def _timeout(self) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(total=None, sock_connect=self.connect_timeout)
+
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
-    async def chat(self, replica: Replica, body: Json, call_id: str) -> Reply:
+    async def chat(self, flight: Flight, body: Json) -> Reply:
         """
         A chat completion; the reply has one chunk if the replica answered with a complete one.
 
+        Its first event is there when this returns: until then nothing is lost by trying again.
         Streams are asked for usage, always: some dialects end with it, and every log line.
         """
         if body.get("stream") is True:
             options = {**(body.get("stream_options") or {}), "include_usage": True}
             body = {**body, "stream_options": options}
-        response = await self.open(replica, "/v1/chat/completions", body, call_id)
+        response = await self.open(flight, "/v1/chat/completions", body)
         passed = passed_on(response)
         if response.content_type == "text/event-stream":
-            return Reply(_chunks(response), _closing(response), body, headers=passed)
+            chunks = await _started(response)
+            return Reply(chunks, _closing(response), body, headers=passed)
         reply = _completion(await read(response))
         return Reply.of(as_chunk(reply), sent=body, headers=passed)
 
-    async def post(self, replica: Replica, path: str, body: Json, call_id: str) -> Json:
+    async def post(self, flight: Flight, path: str, body: Json) -> Json:
         """The JSON object that the replica answers."""
-        raw = await read(await self.open(replica, path, body, call_id))
+        raw = await read(await self.open(flight, path, body))
         return _object(raw)
 
-    async def open(
-        self, replica: Replica, path: str, body: Json, call_id: str
-    ) -> aiohttp.ClientResponse:
+    async def open(self, flight: Flight, path: str, body: Json) -> aiohttp.ClientResponse:
         """
         The replica's reply, not yet read, to a POST of ``body``.
 
         Raises UpstreamError for an error status, and UpstreamUnreachable where there was no
         answer. Pooled connections that the replica closed meanwhile are passed over.
         """
-        raw, headers = encode(body), {**replica.headers, "X-Request-Id": call_id}
+        headers = CIMultiDict(flight.replica.headers)
+        headers["X-Request-Id"], headers["X-Session-ID"] = flight.call_id, flight.session
         headers["Content-Type"] = "application/json"
-        response = await self._post(replica.url + path, raw, headers)
+        response = await self._post(flight.replica.url + path, encode(body), headers)
+        flight.answered(response)
         if response.status == 200:
             return response
         wait = _retry_after(response)
@@ -100,7 +118,9 @@ class Upstream:
     async def get(self, url: str, headers: Mapping[str, str]) -> tuple[int, bytes, dict[str, str]]:
         """Status, body, and the headers that the client is to see; raises UpstreamUnreachable."""
         try:
-            async with self._session.get(url, headers=headers, allow_redirects=False) as response:
+            async with self._session.get(
+                url, headers=headers, allow_redirects=False, timeout=self._timeout
+            ) as response:
                 return response.status, await response.read(), passed_on(response)
         except _BROKEN as error:
             raise _unreachable(error) from error
@@ -109,17 +129,38 @@ class Upstream:
         self, url: str, raw: bytes, headers: Mapping[str, str]
     ) -> aiohttp.ClientResponse:
         while True:
-            reused = SimpleNamespace(yes=False)
+            reused, started = SimpleNamespace(yes=False), time.monotonic()
             data = raw if len(raw) < LARGE else io.BytesIO(raw)
             try:
                 return await self._session.post(
-                    url, data=data, headers=headers, allow_redirects=False, trace_request_ctx=reused
+                    url,
+                    data=data,
+                    headers=headers,
+                    allow_redirects=False,
+                    timeout=self._timeout,
+                    trace_request_ctx=reused,
                 )
             except _BROKEN as error:
-                stale = reused.yes and isinstance(error, aiohttp.ClientConnectionError)
-                if not stale or isinstance(error, _NO_CONNECTION):
+                stale = reused.yes and time.monotonic() - started < STALE
+                if not (stale and _is_disconnect(error)):
                     raise _unreachable(error) from error
             logger.debug("%s had closed an idle connection", url)
+
+
+def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """One that notices within a minute when its other end is gone without a word."""
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, seconds in KEEP_ALIVE:
+        if hasattr(socket, option):
+            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), seconds)
+    return made
+
+
+def _is_disconnect(error: BaseException) -> bool:
+    connected = not isinstance(error, _NO_CONNECTION)
+    return connected and isinstance(error, aiohttp.ClientConnectionError)
 
 
 async def _note_reuse(_: aiohttp.ClientSession, ctx: SimpleNamespace, __: Any) -> None:
@@ -179,12 +220,28 @@ async def parts(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         raise _broken_off(error) from error
 
 
-async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[Chunk]:
-    async for event in sse.parse(parts(response)):
-        if event == b"[DONE]":
+async def _started(response: aiohttp.ClientResponse) -> AsyncIterator[Chunk]:
+    """The chunks, once the first event is there."""
+    events = sse.parse(parts(response))
+    try:
+        first = await anext(events, None)
+        if first is None:
+            raise UpstreamUnreachable(NO_DONE)
+        return _chunks(first if first == DONE else _chunk(first), events)
+    except BaseException:
+        response.close()
+        raise
+
+
+async def _chunks(first: Chunk | bytes, events: AsyncIterator[bytes]) -> AsyncIterator[Chunk]:
+    if isinstance(first, bytes):
+        return
+    yield first
+    async for event in events:
+        if event == DONE:
             return
         yield _chunk(event)
-    raise UpstreamUnreachable("the replica's stream ended without [DONE]")
+    raise UpstreamUnreachable(NO_DONE)
 
 
 def _chunk(event: bytes) -> Chunk:

@@ -6,11 +6,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Se
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
 
 from attrs import Attribute, field, frozen
 
-from gateway.bearer import with_key
 from gateway.core import Replica
 from gateway.endpoint_list import Endpoint
 from launchers.endpoint_file import has_user, is_root, watch
@@ -86,19 +84,7 @@ class External:
     def _replicas(self, endpoints: Iterable[Endpoint]) -> Sequence[Replica]:
         named: dict[str, Replica] = {}
         for endpoint in endpoints:
-            replica = self._replica(endpoint)
+            replica = endpoint.replica(self.headers)
             if named.setdefault(replica.name, replica) is not replica:
                 logger.warning("the replica %s is listed more than once", replica.name)
         return tuple(named.values())
-
-    def _replica(self, endpoint: Endpoint) -> Replica:
-        headers = with_key(self.headers, endpoint.key) if endpoint.key else self.headers
-        name = quote(endpoint.name, safe=":") if endpoint.name else _name(endpoint.url)
-        return Replica(name, endpoint.url, headers)
-
-
-def _name(url: str) -> str:
-    """Host and port, and the path if there is one, in characters that a cookie may hold."""
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    return quote(f"{parts.hostname}:{port}{parts.path}", safe=":")

@@ -11,9 +11,10 @@ import aiohttp
 from aiohttp.test_utils import TestServer
 from attrs import frozen
 
-from gateway.app import CATALOG, build
+from gateway.app import GATEWAY, build
 from gateway.config import Config, Limits, Model, Sessions
 from gateway.core import Json
+from gateway.gateway import Gateway
 from gateway.served import Catalog
 from tests.fake_vllm import FakeVllm
 
@@ -27,7 +28,11 @@ class Client:
 
     url: str
     http: aiohttp.ClientSession
-    catalog: Catalog
+    gateway: Gateway
+
+    @property
+    def catalog(self) -> Catalog:
+        return self.gateway.catalog
 
     async def post(self, body: Any = HELLO, path: str = CHAT, **kwargs: Any) -> "Answer":
         sent = {"data": io.BytesIO(body)} if isinstance(body, bytes) else {"json": body}
@@ -114,8 +119,9 @@ async def serving(
     app = build(config)
     jar = aiohttp.CookieJar(unsafe=True) if cookies else aiohttp.DummyCookieJar()
     async with TestServer(app) as server, aiohttp.ClientSession(cookie_jar=jar) as http:
-        catalog = app[CATALOG]
+        gateway = app[GATEWAY]
+        catalog = gateway.catalog
         if wait:
-            pools = [served.pool for served in catalog.models.values()]
+            pools = [served.pool.replicas for served in catalog.models.values()]
             await until(lambda: all(pool.cards and not pool.waiting_for for pool in pools))
-        yield Client(f"http://127.0.0.1:{server.port}", http, catalog)
+        yield Client(f"http://127.0.0.1:{server.port}", http, gateway)

@@ -88,7 +88,9 @@ class Health:
     """How replicas are looked at: ``GET /health``, which vLLM answers while its engine lives."""
 
     every: float = field(default=2.0, validator=rules.positive, metadata={"unit": "seconds"})
+    """Seconds between two looks at a replica."""
     timeout: float = field(default=5.0, validator=rules.positive, metadata={"unit": "seconds"})
+    """Seconds that it has to answer; taking longer counts for nothing while it answers calls."""
     failures: int = field(default=3, validator=rules.positive)
     """Failures in a row that take a replica down; a refused connection does it alone."""
 

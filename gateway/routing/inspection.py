@@ -6,6 +6,7 @@ from attrs import field, frozen
 
 from gateway.codec import decode
 from gateway.core import Json, Replica
+from gateway.errors import UpstreamError
 from gateway.upstream import Upstream
 
 
@@ -28,13 +29,27 @@ class Card:
         return next((m for m in self.models if m.get("id") == name), {})
 
 
+async def look(upstream: Upstream, replica: Replica) -> None:
+    """
+    Ask for its health; raises UpstreamError for a bad one, and UpstreamUnreachable.
+
+    vLLM answers 503 when its engine is dead. Any other answer will do: not all engines have
+    that path.
+    """
+    status, _, _ = await upstream.get(f"{replica.url}/health", replica.headers)
+    if status >= 500:
+        raise UpstreamError(f"/health answers {status}", status=status)
+
+
 async def inspect(upstream: Upstream, replica: Replica) -> Card:
     """
-    Ask the replica; raises UpstreamUnreachable.
+    Ask what it is; raises UpstreamError for an error of the server, and UpstreamUnreachable.
 
-    Any answer counts as a sign of life: NeMo RL's engines have no ``/v1/models``.
+    Any other answer will do: NeMo RL's engines have no ``/v1/models``.
     """
     status, raw, passed = await upstream.get(f"{replica.url}/v1/models", replica.headers)
+    if status >= 500:
+        raise UpstreamError(f"/v1/models answers {status}", status=status)
     listed = _object(raw).get("data") if status == 200 else None
     _, version, _ = await upstream.get(f"{replica.url}/version", replica.headers)
     return Card(

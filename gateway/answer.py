@@ -1,0 +1,143 @@
+"""What a call is answered with: made once, read by any number of connections."""
+
+import asyncio
+from collections.abc import Callable
+
+from attrs import define, field
+
+from gateway.seat import Seat
+
+HIGH_WATER = 2**20
+"""Bytes that wait for a slow client before the replica has to wait as well."""
+
+
+@define(eq=False)
+class Answer:
+    """
+    The bytes of a reply, on their way from the pipeline to whoever reads them.
+
+    Its maker calls ``begin``, then ``add`` for each piece, then ``end``; ``fail`` if there was an
+    error before ``begin``. Pieces that everybody has read are dropped unless it is ``kept``.
+    """
+
+    seat: Seat
+    streamed: bool = False
+    """Whether it is sent as it is made; what was asked for, until it has begun."""
+    kept: bool = field(default=False, init=False)
+    content_type: str | None = field(default=None, init=False)
+    """Set once it has begun."""
+    ended: bool = field(default=False, init=False)
+    error: BaseException | None = field(default=None, init=False)
+    size: int = field(default=0, init=False)
+    """Bytes so far."""
+    on_grow: Callable[[int], None] | None = field(default=None, init=False)
+    spoiled: bool = field(default=False, init=False)
+    """Whether it broke off after it had begun."""
+    readers: "set[Reader]" = field(factory=set, init=False)
+    _parts: list[bytes] = field(factory=list, init=False)
+    _dropped: int = field(default=0, init=False)
+    _room: asyncio.Event = field(factory=asyncio.Event, init=False)
+
+    def begin(self, content_type: str, *, streamed: bool = False) -> None:
+        """It is a success of this type."""
+        self.content_type, self.streamed = content_type, streamed
+        self._wake()
+
+    async def add(self, data: bytes) -> None:
+        """Hand over; waits while too much of it is read by nobody."""
+        self._parts.append(data)
+        self.size += len(data)
+        if self.on_grow is not None:
+            self.on_grow(len(data))
+        self._wake()
+        while self.readers and self.size - max(r.taken for r in self.readers) > HIGH_WATER:
+            self._room.clear()
+            await self._room.wait()
+
+    def end(self) -> None:
+        """That was all."""
+        self.ended = True
+        self._wake()
+
+    def fail(self, error: BaseException) -> None:
+        """It has not even begun."""
+        self.error = error
+        self.end()
+
+    def read(self, on_leave: "Callable[[Answer, bool], None]") -> "Reader":
+        """One more reader, from the beginning; its leaving is told, and whether it has all."""
+        assert not self._dropped  # what is not kept has one reader
+        reader = Reader(self, on_leave)
+        self.readers.add(reader)
+        return reader
+
+    def take(self, position: int) -> tuple[bytes, int]:
+        """What there is from this position on, and the position after it."""
+        data = b"".join(self._parts[position - self._dropped :])
+        return data, self._dropped + len(self._parts)
+
+    def drop(self) -> None:
+        """Forget what everybody has read."""
+        if not self.kept:
+            read = min((r.position for r in self.readers), default=self._dropped)
+            del self._parts[: read - self._dropped]
+            self._dropped = max(read, self._dropped)
+        self._room.set()
+
+    def _wake(self) -> None:
+        for reader in self.readers:
+            reader.wake.set()
+
+
+@define(eq=False)
+class Reader:
+    """One connection's view of an answer."""
+
+    answer: Answer
+    _on_leave: Callable[[Answer, bool], None]
+    position: int = field(default=0, init=False)
+    taken: int = field(default=0, init=False)
+    """Bytes."""
+    wake: asyncio.Event = field(factory=asyncio.Event, init=False)
+
+    async def begun(self) -> None:
+        """Wait until it is known whether it is a success; raises the error if it is none."""
+        while self.answer.content_type is None and self.answer.error is None:
+            await self._change()
+        if self.answer.error is not None:
+            raise self.answer.error
+
+    async def whole(self) -> bytes:
+        """All of it."""
+        while not self.answer.ended:
+            await self._change()
+        return self._take()
+
+    async def next(self) -> bytes:
+        """What has come since the last time; empty at the end."""
+        data = self._take()
+        while not data and not self.answer.ended:
+            await self._change()
+            data = self._take()
+        return data
+
+    @property
+    def at_end(self) -> bool:
+        """Whether nothing more will come."""
+        return self.answer.ended and self.taken == self.answer.size
+
+    def leave(self) -> None:
+        """Read no more."""
+        self.answer.readers.discard(self)
+        self.answer.drop()
+        self._on_leave(self.answer, self.at_end)
+
+    async def _change(self) -> None:
+        self.wake.clear()
+        await self.wake.wait()
+
+    def _take(self) -> bytes:
+        data, self.position = self.answer.take(self.position)
+        self.taken += len(data)
+        self.answer.drop()
+        return data

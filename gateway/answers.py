@@ -1,0 +1,108 @@
+"""The answers that are being made."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from attrs import define, field
+
+from gateway.answer import Answer, Reader
+from gateway.asked import Asked
+from gateway.retries import Fingerprint, Retries
+from gateway.seat import REPEATED, SEAT
+
+Make = Callable[[Answer], Awaitable[None]]
+"""Makes an answer, from ``begin`` to the last ``add``."""
+
+
+@define(eq=False)
+class Answers:
+    """
+    Makes each answer in a task of its own, which ends when nobody reads it any more.
+
+    So a retry can join it when the client that it is made for has already gone.
+    """
+
+    grace: float
+    """Seconds that a complete reply is made for nobody, since its retry may come."""
+    retries: Retries = field(factory=Retries)
+    idle: asyncio.Event = field(factory=asyncio.Event, init=False)
+    """Set while none is being made or read."""
+    _tasks: dict[Answer, "asyncio.Task[None]"] = field(factory=dict, init=False)
+    _readers: int = field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.idle.set()
+
+    def read(self, request: web.Request, asked: Asked, make: Make) -> Reader:
+        """
+        A view of the answer to this request: one of its own, or that of the call it repeats.
+
+        Raises BadRequest for an ``Idempotency-Key`` that another body came with.
+        """
+        known = Fingerprint.of(asked.seat.session, request.path, asked.headers, asked.raw)
+        found = self.retries.find(known) if known is not None else None
+        if found is not None:
+            request[SEAT] = found.seat
+            request[REPEATED] = "replayed" if found.ended else "joined"
+            return self._reader(found)
+        answer = Answer(asked.seat, asked.stream)
+        if known is not None:
+            self.retries.keep(known, answer)
+        task = self._tasks[answer] = asyncio.create_task(self._make(answer, make))
+        task.add_done_callback(lambda _: self._made(answer))
+        return self._reader(answer)
+
+    def _reader(self, answer: Answer) -> Reader:
+        self._readers += 1
+        self.idle.clear()
+        return answer.read(self._left)
+
+    async def close(self) -> None:
+        """End all that are left."""
+        tasks = [*self._tasks.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _make(self, answer: Answer, make: Make) -> None:
+        try:
+            await make(answer)
+        except Exception as error:
+            answer.fail(error)
+
+    def _made(self, answer: Answer) -> None:
+        answer.end()
+        del self._tasks[answer]
+        self._note_idle()
+        if answer.error is not None or answer.spoiled:
+            self.retries.forget(answer)
+        else:
+            self.retries.done(answer)
+
+    def _note_idle(self) -> None:
+        if not self._tasks and not self._readers:
+            self.idle.set()
+
+    def _left(self, answer: Answer, whole: bool) -> None:
+        """A reader is gone; without any the making ends, at once or after the grace."""
+        self._readers -= 1
+        self._note_idle()
+        if answer.readers or whole:
+            return
+        task = self._tasks.get(answer)
+        waits = self.grace > 0 and answer.kept and not answer.streamed
+        self.retries.left(answer, cancelled=task is not None and not waits)
+        if task is None:
+            return
+        if waits:
+            asyncio.get_running_loop().call_later(self.grace, self._abandon, answer)
+        else:
+            task.cancel()
+
+    def _abandon(self, answer: Answer) -> None:
+        """The grace is over."""
+        task = self._tasks.get(answer)
+        if task is not None and not answer.readers:
+            self.retries.left(answer, cancelled=True)
+            task.cancel()

@@ -1,0 +1,154 @@
+"""Assembly: from a configuration to the parts of a gateway."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TypeVar
+
+from attrs import frozen
+
+from gateway.access import Access
+from gateway.config import Config, Model
+from gateway.config.chain import collecting
+from gateway.core import Group, Launcher, Middleware
+from gateway.engines import Engine, placement, rules
+from gateway.errors import ConfigError
+from gateway.launching import Source, launching, sources
+from gateway.metrics import Metrics
+from gateway.pipeline import Entry, build, entries
+from gateway.routing.health import Health
+from gateway.routing.pool import Pool
+from gateway.routing.replicas import Replicas
+from gateway.routing.session_table import SessionTable
+from gateway.served import Catalog, Served
+from gateway.sessions import Identities
+from gateway.upstream import Upstream
+
+T = TypeVar("T")
+
+
+@frozen
+class Parts:
+    """What a configuration decides."""
+
+    config: Config
+    access: Access
+    identities: Identities
+    engines: Mapping[str, Engine]
+    """By the models whose replicas they are."""
+    groups: tuple[Group, ...]
+    """The launches that engines of several models share."""
+    catalog: Catalog
+
+
+@frozen
+class Assembly:
+    """Makes parts, on what stays as long as the gateway runs."""
+
+    upstream: Upstream
+    table: SessionTable
+    metrics: Metrics
+
+    def parts(self, config: Config, old: Parts | None = None) -> Parts:
+        """
+        All parts; raises ConfigError with every fault in keys and plugins. Nothing is started.
+
+        Engines of the old parts whose source is the same are taken over.
+        """
+        faults: list[str] = []
+        access = _collected(faults, lambda: Access.of(config))
+        _collected(faults, lambda: placement(config))
+        made = _collected(faults, lambda: self._engines(config, old))
+        pipelines = _collected(faults, lambda: _pipelines(config, old))
+        if access is None or made is None or pipelines is None or faults:
+            raise ConfigError(list(dict.fromkeys(faults)))
+        engines, groups = made
+        served = {
+            name: Served.of(name, model, self._pool(name, config, engines), pipelines[name])
+            for name, model in config.models.items()
+        }
+        identities = Identities.of(config.sessions, old.identities if old is not None else None)
+        catalog = Catalog(served, config.default_model)
+        return Parts(config, access, identities, engines, groups, catalog)
+
+    def _engines(
+        self, config: Config, old: Parts | None
+    ) -> tuple[dict[str, Engine], tuple[Group, ...]]:
+        wanted = sources(config)
+        running = old.engines if old is not None else {}
+        kept = {n: e for n, e in running.items() if wanted.get(n) == e.source}
+        if old is not None:
+            _refuse_launches(wanted, running, kept)
+        launched = launching({n: source for n, source in wanted.items() if n not in kept})
+        engines = {
+            name: kept.get(name) or self._engine(name, config, source, launched.launchers[name])
+            for name, source in wanted.items()
+        }
+        return engines, launched.groups or (old.groups if old is not None else ())
+
+    def _engine(self, name: str, config: Config, source: Source, launcher: Launcher) -> Engine:
+        model = served_name(config.models[name])
+        replicas = Replicas(name, self.table, placement(config), rules(config), model)
+        health = Health(replicas, self.upstream, config.health.every, config.health.timeout)
+        return Engine(source, launcher, replicas, health)
+
+    def _pool(self, name: str, config: Config, engines: Mapping[str, Engine]) -> Pool:
+        model, limits = config.models[name], config.limits
+        owner = model.engine if model.engine is not None else name
+        source = config.models[owner]
+        return Pool(
+            name,
+            self.upstream,
+            engines[owner].replicas,
+            self.metrics,
+            served_name(model) or served_name(source),
+            model.endpoint_connection_retries if source.endpoint_file else 0,
+            limits.first_token_timeout,
+            limits.total_timeout,
+        )
+
+
+def _pipelines(config: Config, old: Parts | None) -> dict[str, Sequence[Middleware]]:
+    """The middlewares by model: those that run already, where nothing of them has changed."""
+    found: dict[str, Sequence[Middleware]] = {}
+    faults: list[str] = []
+    for name, model in config.models.items():
+        with collecting(faults):
+            same = old is not None and _entries(old.config, name) == _entries(config, name)
+            if old is not None and same:
+                found[name] = old.catalog.models[name].middlewares
+            else:
+                found[name] = build(model, f"models.{name}.middlewares", config.record)
+    if faults:
+        raise ConfigError(faults)
+    return found
+
+
+def _entries(config: Config, name: str) -> Sequence[Entry] | None:
+    model = config.models.get(name)
+    return entries(model, config.record) if model is not None else None
+
+
+def _refuse_launches(
+    wanted: Mapping[str, Source], running: Mapping[str, Engine], kept: Collection[str]
+) -> None:
+    """All engines of a launch are planned together, when it starts."""
+    changed = [n for n, source in wanted.items() if source.launches and n not in kept]
+    gone = [n for n, engine in running.items() if engine.source.launches and n not in kept]
+    faults = [
+        f"engines are launched and ended with the gateway only: restart it @ models.{name}"
+        for name in dict.fromkeys((*changed, *gone))
+    ]
+    if faults:
+        raise ConfigError(faults)
+
+
+def served_name(model: Model) -> str | None:
+    """What its engines call the model, as far as the configuration says it."""
+    name = (model.vllm_serve_kwargs or {}).get("served_model_name") or model.model
+    return str(name[0]) if isinstance(name, list) else name
+
+
+def _collected(faults: list[str], make: Callable[[], T]) -> T | None:
+    """What is made, or None with its faults."""
+    with collecting(faults):
+        return make()
+    return None

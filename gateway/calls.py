@@ -1,0 +1,198 @@
+"""Calls, from a parsed request to the bytes of their answers."""
+
+import logging
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+import aiohttp
+from attrs import frozen
+
+from gateway import sse
+from gateway.answer import Answer
+from gateway.asked import Asked
+from gateway.chat_request import TOKENIZE_FIELDS, tokenize_body
+from gateway.codec import encode
+from gateway.core import Call, Chunk, Json, Reply
+from gateway.dialects import Dialect, Encoder
+from gateway.dialects.envelope import openai_error
+from gateway.errors import GatewayError, UpstreamError
+from gateway.flight import Flight
+from gateway.meter import Meter
+from gateway.native import Native
+from gateway.overflow import HEADERS, empty_reply, is_overflow, told
+from gateway.upstream import Upstream, parts, passed_on, read
+
+logger = logging.getLogger(__name__)
+
+JSON = "application/json"
+EVENTS = "text/event-stream; charset=utf-8"
+
+
+@frozen
+class Calls:
+    """What the endpoints do with a request; each method makes one answer."""
+
+    upstream: Upstream
+
+    async def converse(self, asked: Asked, dialect: Dialect, chat: Json, answer: Answer) -> None:
+        """Through the model's pipeline, in the client's language."""
+        async with _seated(asked):
+            reply = await asked.seat.served.handler(_call(asked, chat, dialect.name))
+            await _tell(asked, dialect, reply, answer)
+
+    async def native(self, asked: Asked, native: Native, body: Json, answer: Answer) -> None:
+        """The engine's own Responses API; only an overflow is answered as for other models."""
+        served = asked.seat.served
+        async with _seated(asked):
+            try:
+                await self._relay(asked, body, "/v1/responses", answer)
+            except UpstreamError as error:
+                if not is_overflow(error, body):
+                    raise
+                if native.propagate:
+                    raise told(error) from error
+                chunk = empty_reply(asked.id, served.name, {})
+                reply = Reply.of(
+                    chunk,
+                    sent={**body, "model": served.pool.sent_model},
+                    attempts=error.attempts,
+                    replica=error.replica,
+                    headers=HEADERS,
+                )
+                await _tell(asked, served.dialects["responses"], reply, answer)
+
+    async def forward(self, asked: Asked, path: str, answer: Answer) -> None:
+        """To the same path of the session's replica."""
+        async with _seated(asked):
+            await self._relay(asked, asked.body, path, answer)
+
+    async def tokenize(self, asked: Asked, dialect: Dialect, chat: Json, answer: Answer) -> None:
+        """A conversation, after the pipeline's request half: what is counted is what chat sends."""
+        async with _seated(asked):
+            sent = await asked.seat.served.request_half(_call(asked, chat, dialect.name))
+            own = {k: sent[k] for k in asked.body if k in sent and k not in TOKENIZE_FIELDS}
+            await self._relay(asked, {**own, **tokenize_body(sent)}, "/tokenize", answer)
+
+    async def _relay(self, asked: Asked, body: Json, path: str, answer: Answer) -> None:
+        """The body with the engine's model name, and the replica's answer byte for byte."""
+        seat, pool = asked.seat, asked.seat.served.pool
+        body = {**body, "model": pool.sent_model}
+
+        async def attempt(flight: Flight) -> tuple[aiohttp.ClientResponse, bytes | None]:
+            response = await self.upstream.open(flight, path, body)
+            streamed = response.content_type == "text/event-stream"
+            return response, None if streamed else await read(response)
+
+        landed = await pool.run(attempt, seat.session, asked.id, seat.replica)
+        response, whole = landed.result
+        try:
+            seat.replica, seat.attempts = landed.replica, landed.attempts
+            seat.headers = passed_on(response)
+            asked.meter.first()
+            if whole is not None:
+                answer.begin(response.headers.get("Content-Type", JSON))
+                await answer.add(whole)
+                return
+            answer.begin(EVENTS, streamed=True)
+            await _stream(asked, sse.whole(parts(response)), None, answer)
+        finally:
+            response.close()
+            landed.flight.land()
+
+
+@asynccontextmanager
+async def _seated(asked: Asked) -> AsyncIterator[None]:
+    seat = asked.seat
+    with asked.meter:
+        async with seat.served.pool.seat(seat.session) as replica:
+            seat.replica = replica
+            yield
+
+
+def _call(asked: Asked, chat: Json, dialect: str) -> Call:
+    seat = asked.seat
+    replica = str(seat.replica)
+    return Call(
+        body=chat,
+        id=asked.id,
+        model=seat.served.name,
+        session=seat.session,
+        ask=seat.served.pool.asking(seat.session, asked.id, replica),
+        headers=asked.headers,
+        dialect=dialect,
+        replica=replica,
+    )
+
+
+async def _tell(asked: Asked, dialect: Dialect, reply: Reply, answer: Answer) -> None:
+    """The reply in the client's language, streamed if it asked for that."""
+    seat, meter = asked.seat, asked.meter
+    try:
+        seat.replica, seat.attempts = reply.replica or seat.replica, reply.attempts
+        seat.headers = reply.headers
+        first = await anext(reply.chunks, None)
+        if first is None:
+            raise UpstreamError("the reply is empty")
+        meter.first()
+        encoder = dialect.encoder(asked.body, reply.sent, asked.id)
+        if asked.stream:
+            answer.begin(EVENTS, streamed=True)
+            await _stream(asked, _events(encoder, reply, first, meter), encoder, answer)
+        else:
+            whole = encode(await _whole(encoder, reply, first, meter))
+            answer.begin(JSON)
+            await answer.add(whole)
+    finally:
+        await reply.aclose()
+
+
+async def _whole(encoder: Encoder, reply: Reply, first: Chunk, meter: Meter) -> Json:
+    """The complete form; its events are for nobody, so they are not written."""
+    meter.see(first)
+    encoder.feed(first)
+    async for chunk in reply.chunks:
+        meter.see(chunk)
+        encoder.feed(chunk)
+    encoder.finish()
+    return encoder.result()
+
+
+async def _events(
+    encoder: Encoder, reply: Reply, first: Chunk, meter: Meter
+) -> AsyncIterator[bytes]:
+    meter.see(first)
+    yield _encoded(encoder.feed(first))
+    async for chunk in reply.chunks:
+        meter.see(chunk)
+        yield _encoded(encoder.feed(chunk))
+    yield _encoded(encoder.finish())
+
+
+def _encoded(events: Iterable[sse.Event]) -> bytes:
+    return b"".join([event.encode() for event in events])
+
+
+async def _stream(
+    asked: Asked, events: AsyncIterator[bytes], encoder: Encoder | None, answer: Answer
+) -> None:
+    """Add the events; what breaks them off now can only be told as an event."""
+    try:
+        async for data in events:
+            if data:
+                await answer.add(data)
+    except GatewayError as error:
+        failure = error
+    except Exception:
+        logger.exception("call %s failed", asked.id)
+        failure = GatewayError("internal error")
+    else:
+        return
+    answer.spoiled = True
+    asked.meter.failed = failure
+    await answer.add(_failure(failure, encoder))
+
+
+def _failure(error: GatewayError, encoder: Encoder | None) -> bytes:
+    if encoder is not None:
+        return _encoded(encoder.fail(error))
+    return _encoded((sse.Event(openai_error(error)), sse.DONE))

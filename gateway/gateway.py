@@ -1,0 +1,144 @@
+"""A gateway while it runs."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+
+from attrs import define, field
+
+from gateway.answers import Answers
+from gateway.assembly import Assembly, Parts
+from gateway.calls import Calls
+from gateway.config import Config
+from gateway.engines import Engine
+from gateway.metrics import Metrics, ReplicaState
+from gateway.routing.session_table import SessionTable
+from gateway.served import Catalog
+from gateway.upstream import Upstream
+
+logger = logging.getLogger(__name__)
+
+
+@define(eq=False)
+class Gateway:
+    """
+    A gateway: what stays as long as it runs, and the parts that a configuration decides.
+
+    Nothing runs before ``start``. With another configuration, engines whose source is the same
+    stay as they are, with their sessions and all calls on them.
+    """
+
+    upstream: Upstream
+    table: SessionTable
+    answers: Answers
+    parts: Parts = field(init=False)
+    metrics: Metrics = field(init=False)
+    calls: Calls = field(init=False)
+    draining: bool = field(default=False, init=False)
+    """Whether it is about to stop, and takes no more calls."""
+    failed: asyncio.Event = field(factory=asyncio.Event, init=False)
+    failure: BaseException | None = field(default=None, init=False)
+    """Why an engine cannot go on."""
+    _stack: AsyncExitStack = field(factory=AsyncExitStack, init=False)
+
+    @classmethod
+    def of(cls, config: Config) -> "Gateway":
+        """Raises ConfigError with every fault in keys and plugins."""
+        sessions = config.sessions
+        table = SessionTable(sessions.idle, sessions.max, sessions.live, sessions.spill_above)
+        gateway = cls(Upstream(config.limits.connect_timeout), table, Answers(sessions.retry_grace))
+        gateway.metrics = Metrics(gateway.states)
+        gateway.calls = Calls(gateway.upstream)
+        gateway.parts = gateway._assembly.parts(config)
+        return gateway
+
+    @property
+    def catalog(self) -> Catalog:
+        return self.parts.catalog
+
+    @property
+    def _assembly(self) -> Assembly:
+        return Assembly(self.upstream, self.table, self.metrics)
+
+    def states(self) -> Iterator[ReplicaState]:
+        """How the replicas of each model are now."""
+        for name, served in self.catalog.models.items():
+            for member in served.pool.replicas:
+                slots = member.slots
+                yield ReplicaState(
+                    name,
+                    member.name,
+                    member.state,
+                    slots.in_flight,
+                    slots.queued,
+                    member.sessions,
+                )
+
+    async def start(self) -> None:
+        """Run the engines, and whatever middlewares own."""
+        await self._stack.enter_async_context(self.upstream)
+        self._stack.push_async_callback(self._stop)
+        await self._enter(self.catalog)
+        for engine in self.parts.engines.values():
+            self._run(engine)
+
+    async def stop(self) -> None:
+        """Return when nothing runs any more."""
+        await self._stack.aclose()
+
+    async def _stop(self) -> None:
+        await self.answers.close()
+        for engine in self.parts.engines.values():
+            await engine.stop()
+
+    async def reload(self, config: Config) -> None:
+        """Go over to this configuration; raises ConfigError, and then nothing has changed."""
+        old, new = self.parts, self._assembly.parts(config, self.parts)
+        await self._enter(new.catalog, old.catalog)
+        self._go_by(old.config, config)
+        for name, engine in new.engines.items():
+            if old.engines.get(name) is engine:
+                engine.go_by(old.config, config)
+        self.parts = new
+        for engine in new.engines.values():
+            if engine.task is None:
+                self._run(engine)
+        for name, engine in old.engines.items():
+            if new.engines.get(name) is not engine:
+                await engine.stop()
+
+    def _go_by(self, old: Config, new: Config) -> None:
+        sessions = new.sessions
+        self.table.idle, self.table.max = sessions.idle, sessions.max
+        self.table.live, self.table.spill_above = sessions.live, sessions.spill_above
+        self.answers.grace = sessions.retry_grace
+        self.upstream.connect_timeout = new.limits.connect_timeout
+        for name in ("listen", "limits.body"):
+            section, _, key = name.partition(".")
+            before, after = getattr(old, section), getattr(new, section)
+            if before != after and (not key or getattr(before, key) != getattr(after, key)):
+                logger.warning("%s has changed, which counts only after a restart", name)
+
+    async def _enter(self, catalog: Catalog, old: Catalog | None = None) -> None:
+        """Enter the middlewares that own something, and are new; they are left in the end."""
+        entered = {id(owner) for owner in _owners(old)} if old is not None else set()
+        for owner in _owners(catalog):
+            if id(owner) not in entered:
+                await self._stack.enter_async_context(owner)
+
+    def _run(self, engine: Engine) -> None:
+        engine.start().add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and self.failure is None:
+            self.failure = task.exception()
+            self.failed.set()
+
+
+def _owners(catalog: Catalog) -> Iterator[AbstractAsyncContextManager[object]]:
+    """The middlewares that own something."""
+    for served in catalog.models.values():
+        for middleware in served.middlewares:
+            if isinstance(middleware, AbstractAsyncContextManager):
+                yield middleware

@@ -1,0 +1,95 @@
+"""One replica of a pool: whether it is up, and what is on its way to it."""
+
+from typing import Literal
+
+from attrs import define, field
+
+from gateway.core import Replica
+from gateway.errors import GatewayError
+from gateway.flight import Flight
+from gateway.routing.inspection import Card
+from gateway.routing.session_table import SessionTable
+from gateway.routing.slots import Slots
+
+
+@define(eq=False)
+class Member:
+    """
+    A replica, and what its calls and the looks at it say.
+
+    It is up from the first look that it answers until `Replicas` takes it down.
+    """
+
+    replica: Replica
+    pool: str
+    table: SessionTable
+    slots: Slots
+    weight: float = 1.0
+    card: Card | None = None
+    """What it said of itself when it was last found up; None while it is down."""
+    draining: bool = False
+    """Whether it takes no new sessions."""
+    why: str | None = None
+    """Why it is down."""
+    broken: int = 0
+    """Calls in a row that broke before they were answered."""
+    missed: int = 0
+    """Looks in a row that it failed."""
+    looked_at: bool = False
+    """Whether one is under way."""
+    due: float = 0.0
+    """When to look at it next, by the loop's clock."""
+    suspect: bool = True
+    """Whether to look at it soon: it is new, or a call on it broke."""
+    flights: set[Flight] = field(factory=set)
+    _answered: int = field(default=0, init=False)
+
+    @property
+    def name(self) -> str:
+        return self.replica.name
+
+    @property
+    def up(self) -> bool:
+        return self.card is not None
+
+    @property
+    def state(self) -> Literal["up", "down", "draining"]:
+        return ("draining" if self.draining else "up") if self.up else "down"
+
+    @property
+    def sessions(self) -> int:
+        """Live sessions on it."""
+        return self.table.live_on(self.pool, self.name)
+
+    @property
+    def calls(self) -> int:
+        """Calls in flight on it, and those that wait for it."""
+        return self.slots.in_flight + self.slots.queued
+
+    @property
+    def has_room(self) -> bool:
+        return self.slots.limit is None or self.calls < self.slots.limit
+
+    def depart(self, call_id: str, session: str) -> Flight:
+        """A new flight, which has a slot already; it gives the slot back when it lands."""
+        flight = Flight(self.replica, call_id, session, self._landed)
+        self.flights.add(flight)
+        return flight
+
+    def _landed(self, flight: Flight) -> None:
+        self.flights.discard(flight)
+        self.slots.free()
+
+    def note_answer(self) -> None:
+        """A call was answered, if only with an error."""
+        self._answered += 1
+        self.broken = 0
+
+    def signs_of_life(self) -> object:
+        """Something that is different when it is asked again after any byte of an answer."""
+        return self._answered, {id(flight): flight.received for flight in self.flights}
+
+    def break_off(self, error: GatewayError) -> None:
+        """End all that is on it."""
+        for flight in tuple(self.flights):
+            flight.break_off(error)

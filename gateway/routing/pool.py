@@ -1,0 +1,254 @@
+"""The end of a model's pipeline: the tries of a call on the replicas."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Generic, TypeVar
+
+from attrs import define, evolve, field, frozen
+
+from gateway.core import Ask, Call, Json, Once, Reply, Session
+from gateway.errors import GatewayError, UpstreamError, UpstreamUnreachable
+from gateway.flight import Flight
+from gateway.metrics import Metrics
+from gateway.routing.member import Member
+from gateway.routing.replicas import Replicas
+from gateway.routing.slots import Moved
+from gateway.routing.tries import Tries, reason
+from gateway.upstream import Upstream
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+RETRY_EVERY = 0.5
+"""Seconds between looks for a replica, where a model has retries."""
+
+
+@frozen
+class Landed(Generic[T]):
+    """What an attempt gave, and where."""
+
+    result: T
+    flight: Flight
+    attempts: int
+
+    @property
+    def replica(self) -> str:
+        return self.flight.replica.name
+
+
+@define(eq=False)
+class Pool:
+    """
+    Sends each call to its session's replica, and elsewhere if that cannot take it.
+
+    As a handler it is the end of the pipeline. Several models may share the replicas.
+    """
+
+    name: str
+    """The model."""
+    upstream: Upstream
+    replicas: Replicas
+    metrics: Metrics
+    model: str | None = None
+    """The engine's name of the model, where it is not that of the replicas."""
+    retries: int = 0
+    """How often a call that found no replica up waits half a second and looks again."""
+    first_token_timeout: float | None = None
+    """Seconds."""
+    total_timeout: float | None = None
+    """Seconds."""
+    _once: Once = field(factory=lambda: Once(logger), init=False)
+
+    @property
+    def engine_model(self) -> str | None:
+        """The engine's name of the model, once it is known."""
+        return self.model or self.replicas.model
+
+    @property
+    def sent_model(self) -> str:
+        """The ``model`` of the requests to the replicas."""
+        return self.engine_model or self.name
+
+    @asynccontextmanager
+    async def seat(self, session: Session) -> AsyncIterator[str]:
+        """
+        The replica that a call of the session goes to, while the call runs.
+
+        Raises NoReplica if none is up, and none comes up within the retries.
+        """
+        await self._patience()
+        with self.replicas.table.running(session) as too_many:
+            if too_many:
+                self._once(
+                    "spill",
+                    "model %s: more than %d calls at once share one session by %s; the rest is "
+                    "dealt out. Give each rollout its own X-Session-ID",
+                    self.name,
+                    self.replicas.table.spill_above,
+                    session.source,
+                )
+                yield self.replicas.deal().name
+            else:
+                yield self._settle(session).name
+
+    def _settle(self, session: Session) -> Member:
+        before = self.replicas.table.home(session.id, self.replicas.name)
+        member = self.replicas.settle(session)
+        if before is not None and before != member.name:
+            self.metrics.moved(self.name, before)
+        return member
+
+    async def __call__(self, call: Call) -> Reply:
+        """The end of the pipeline: the call's body, to the replica that it is meant for."""
+        body = {**call.body, "model": self.sent_model}
+
+        async def attempt(flight: Flight) -> Reply:
+            return await self.upstream.chat(flight, body)
+
+        landed = await self.run(attempt, call.session, call.id, call.replica)
+        reply, flight = landed.result, landed.flight
+
+        async def aclose() -> None:
+            try:
+                await reply.aclose()
+            finally:
+                flight.land()
+
+        return evolve(reply, aclose=aclose, replica=landed.replica, attempts=landed.attempts)
+
+    async def run(
+        self,
+        attempt: Callable[[Flight], Awaitable[T]],
+        session: Session,
+        call_id: str,
+        replica: str | None,
+    ) -> Landed[T]:
+        """
+        The attempt, made until it succeeds: on the named replica or the session's, then on others.
+
+        The caller lands the flight when it is through with the result.
+        """
+        tried, deadline = Tries(), self._deadline()
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._run(attempt, session, call_id, replica, tried, deadline)
+        except TimeoutError:
+            error = self._too_long()
+        except GatewayError as caught:
+            error = caught
+        error.attempts = tried.count
+        raise error
+
+    def _deadline(self) -> float | None:
+        limit = self.total_timeout
+        return None if limit is None else asyncio.get_running_loop().time() + limit
+
+    def _too_long(self) -> GatewayError:
+        message = f"the call took longer than limits.total_timeout ({self.total_timeout:g} s)"
+        return GatewayError(message, status=504, type="timeout", code="total_timeout")
+
+    async def _run(
+        self,
+        attempt: Callable[[Flight], Awaitable[T]],
+        session: Session,
+        call_id: str,
+        replica: str | None,
+        tried: Tries,
+        deadline: float | None,
+    ) -> Landed[T]:
+        while True:
+            member = await self._choose(session, replica, tried)
+            try:
+                await member.slots.take(session.id)
+            except Moved:
+                continue
+            flight = member.depart(call_id, session.id)
+            tried.count += 1
+            try:
+                result = await self._fly(flight, attempt)
+            except BaseException as error:
+                flight.land()
+                if not isinstance(error, GatewayError):
+                    raise
+                self._note(member, error)
+                tried.failed(member.name, error)
+                self.metrics.retried(self.name, member.name, reason(error))
+                continue
+            member.note_answer()
+            if deadline is not None:
+                flight.break_off_at(deadline, self._too_long())
+            return Landed(result, flight, tried.count)
+
+    async def _fly(self, flight: Flight, attempt: Callable[[Flight], Awaitable[T]]) -> T:
+        limit = self.first_token_timeout
+        if limit is None:
+            async with flight:
+                return await attempt(flight)
+        error = UpstreamUnreachable(
+            f"the replica gave nothing within limits.first_token_timeout ({limit:g} s)",
+            status=504,
+            type="timeout",
+            code="first_token_timeout",
+        )
+        timer = flight.break_off_at(asyncio.get_running_loop().time() + limit, error)
+        try:
+            async with flight:
+                return await attempt(flight)
+        finally:
+            timer.cancel()
+
+    def _note(self, member: Member, error: GatewayError) -> None:
+        """What the failure says of the replica: 502 is told of what answers with nothing."""
+        error.replica = member.name
+        if error.status == 502:
+            refused = isinstance(error, UpstreamUnreachable) and error.refused
+            self.replicas.broke(member, error.message, refused=refused)
+        elif isinstance(error, UpstreamError):
+            member.note_answer()
+
+    async def _choose(self, session: Session, name: str | None, tried: Tries) -> Member:
+        """Where the next try goes; it may go there now."""
+        while True:
+            member = self._up(name)
+            if member is None:
+                await self._patience()
+                member = self._settle(session)
+            if member.name in tried.tried:
+                member = self._other(tried)
+            pause = tried.pause(member.name)
+            if not pause:
+                return member
+            await asyncio.sleep(pause)  # afterwards things may have changed
+
+    def _up(self, name: str | None) -> Member | None:
+        return next((m for m in self.replicas if m.name == name and m.up), None)
+
+    def _other(self, tried: Tries) -> Member:
+        other = self.replicas.deal(tried.tried)
+        if other.name not in tried.tried:
+            return other
+        return self.replicas.find(tried.soonest(m.name for m in self.replicas if m.up))
+
+    async def _patience(self) -> None:
+        """Give replicas that move the time to come back."""
+        for _ in range(self.retries):
+            if self.replicas.up.is_set():
+                return
+            await asyncio.sleep(RETRY_EVERY)
+
+    def asking(self, session: Session, call_id: str, replica: str) -> Ask:
+        """The ``ask`` of a call: one more POST to its replica, or to the named one."""
+
+        async def ask(path: str, body: Json, replica: str | None = replica) -> Json:
+            body = {**body, "model": self.sent_model}
+
+            async def attempt(flight: Flight) -> Json:
+                return await self.upstream.post(flight, path, body)
+
+            landed = await self.run(attempt, session, call_id, replica)
+            landed.flight.land()
+            return landed.result
+
+        return ask

@@ -1,0 +1,79 @@
+"""How often a call is tried, where, and when."""
+
+import random
+import time
+from collections.abc import Callable, Collection, Iterable
+
+from attrs import define, field
+
+from gateway.errors import GatewayError, UpstreamError, UpstreamUnreachable
+
+MOST = 3
+"""Tries of one call."""
+WITHIN = 30.0
+"""Seconds after its first failure in which the others must begin."""
+PAUSE = 0.5
+"""Seconds before the same replica is tried a second time, at most; twice that for a third."""
+OVERLOADED = frozenset({429, 503})
+PASSING = OVERLOADED | {502, 504}
+"""
+What may be otherwise a moment later or on another replica (RFC 9110 15.6).
+
+A 500 is not among them: vLLM answers one for what it fails at every time.
+"""
+
+
+def may_pass(error: GatewayError) -> bool:
+    """Whether the call may succeed if it is tried again."""
+    if isinstance(error, UpstreamError):
+        return error.status in PASSING
+    return isinstance(error, UpstreamUnreachable)
+
+
+def reason(error: GatewayError) -> str:
+    """Why a try failed, in one word, for the metrics."""
+    if isinstance(error, UpstreamUnreachable) and error.status == 502:
+        return "refused" if error.refused else "broken"
+    return str(error.status)
+
+
+@define
+class Tries:
+    """What one call has tried so far."""
+
+    clock: Callable[[], float] = time.monotonic
+    spread: Callable[[], float] = random.random
+    """Between 0 and 1: calls that failed together do not come back together."""
+    count: int = field(default=0, init=False)
+    _ready: dict[str, float] = field(factory=dict, init=False)
+    _last: float = field(default=0.0, init=False)
+    _error: GatewayError | None = field(default=None, init=False)
+
+    @property
+    def tried(self) -> Collection[str]:
+        """The names of the replicas that failed."""
+        return self._ready
+
+    def failed(self, replica: str, error: GatewayError) -> None:
+        """Note that a try has failed; raises the error if there is to be no other."""
+        now = self.clock()
+        if self._error is None:
+            self._last = now + WITHIN
+        self._error = error
+        if self.count >= MOST or now > self._last or not may_pass(error):
+            raise error
+        pause = max(error.retry_after or 0.0, self.spread() * PAUSE * self.count)
+        self._ready[replica] = now + pause
+
+    def soonest(self, replicas: Iterable[str]) -> str:
+        """The one of these that may be tried first."""
+        return min(replicas, key=lambda replica: self._ready.get(replica, 0.0))
+
+    def pause(self, replica: str) -> float:
+        """Seconds until this replica may be tried; raises the last error if that is too late."""
+        ready = self._ready.get(replica)
+        if ready is None:
+            return 0.0
+        if self._error is not None and ready > self._last:
+            raise self._error
+        return max(0.0, ready - self.clock())
