@@ -334,3 +334,15 @@ async def test_where_no_gateway_is_left_the_error_is_in_the_envelope(
     answer = await post(http, fragile.url + CHAT)
     assert (answer.status, answer.response.content_type) == (502, "application/json")
     assert answer.error["message"] == "no gateway answered"
+
+
+async def test_where_no_replica_is_left_the_client_hears_it_from_a_gateway(
+    fragile: Behind, http: aiohttp.ClientSession
+) -> None:
+    for fake in fragile.fakes:
+        await fake.stop()
+    answer = await post(http, fragile.url + CHAT)
+    while answer.status != 503:
+        answer = await post(http, fragile.url + CHAT)
+    assert answer.error["code"] == "no_replica"
+    assert answer.headers["Retry-After"]

@@ -11,8 +11,10 @@ PAGE, TICKS = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
 MIB = 2**20
 ENOUGH = 8
 """Samples in the second half without which nothing can be said."""
-TOLERANCE = 0.05
-"""The part of its mean by which a figure may grow: allocators and the load are never still."""
+MEMORY_TOLERANCE = 0.05
+"""The part of its mean by which memory may grow: allocators are never still."""
+FILES_TOLERANCE = 0.25
+"""The same of descriptors: they follow the calls in flight. What is left over tells leaks better."""
 PER_SESSION = 2048
 """Bytes by which the table of sessions may grow for each new one."""
 
@@ -71,8 +73,8 @@ def faults(samples: Sequence[Sample]) -> list[str]:
     memory = growth(half, lambda s: s.rss)
     files = growth(half, lambda s: s.descriptors)
     found = []
-    if memory > TOLERANCE * fmean(s.rss for s in half) + PER_SESSION * known:
+    if memory > MEMORY_TOLERANCE * fmean(s.rss for s in half) + PER_SESSION * known:
         found.append(f"memory grew by {memory / MIB:.1f} MiB, with {known} new sessions")
-    if files > TOLERANCE * fmean(s.descriptors for s in half):
+    if files > FILES_TOLERANCE * fmean(s.descriptors for s in half):
         found.append(f"open descriptors grew by {files:.0f}")
     return found
