@@ -14,7 +14,7 @@ ENOUGH = 8
 MEMORY_TOLERANCE = 0.05
 """The part of its mean by which memory may grow: allocators are never still."""
 FILES_TOLERANCE = 0.25
-"""The same of descriptors: they follow the calls in flight. What is left over tells leaks better."""
+"""The same of descriptors, which follow the calls in flight; what is left over tells more."""
 PER_SESSION = 2048
 """Bytes by which the table of sessions may grow for each new one."""
 
