@@ -1,6 +1,7 @@
 """The answers that are being made."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -10,6 +11,8 @@ from gateway.answer import Answer, Reader
 from gateway.asked import Asked
 from gateway.retries import Fingerprint, Retries
 from gateway.seat import REPEATED, SEAT
+
+logger = logging.getLogger(__name__)
 
 Make = Callable[[Answer], Awaitable[None]]
 """Makes an answer, from ``begin`` to the last ``add``."""
@@ -42,9 +45,10 @@ class Answers:
         """
         known = Fingerprint.of(asked.seat.session, request.path, asked.headers, asked.raw)
         found = self.retries.find(known) if known is not None else None
-        if found is not None:
+        if known is not None and found is not None:
             request[SEAT] = found.seat
             request[REPEATED] = "replayed" if found.ended else "joined"
+            logger.info("call %s repeats another of session %s", asked.id, known.session)
             return self._reader(found)
         answer = Answer(asked.seat, asked.stream)
         if known is not None:

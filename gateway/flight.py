@@ -73,6 +73,13 @@ class Flight:
             self._response.content.set_exception(error)
             self._response.close()
 
+    def abandon(self) -> None:
+        """End it, if nobody has: a middleware may have dropped the reply."""
+        if not self._landed:
+            if self._response is not None:
+                self._response.close()
+            self.land()
+
     def land(self) -> None:
         """It is over, one way or another."""
         if not self._landed:

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from typing import Generic, TypeVar
 
 from attrs import define, evolve, field, frozen
@@ -20,6 +21,9 @@ from gateway.upstream import Upstream
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+
+_FLIGHTS: ContextVar[list[Flight]] = ContextVar("flights")
+"""Of the call that is seated; they pass through middlewares that know nothing of them."""
 
 RETRY_EVERY = 0.5
 """Seconds between looks for a replica, where a model has retries."""
@@ -79,7 +83,7 @@ class Pool:
         Raises NoReplica if none is up, and none comes up within the retries.
         """
         await self._patience()
-        with self.replicas.table.running(session) as too_many:
+        with self._flying(), self.replicas.table.running(session) as too_many:
             if too_many:
                 self._once(
                     "spill",
@@ -92,6 +96,17 @@ class Pool:
                 yield self.replicas.deal().name
             else:
                 yield self._settle(session).name
+
+    @contextmanager
+    def _flying(self) -> Iterator[None]:
+        flights: list[Flight] = []
+        token = _FLIGHTS.set(flights)
+        try:
+            yield
+        finally:
+            _FLIGHTS.reset(token)
+            for flight in flights:
+                flight.abandon()
 
     def _settle(self, session: Session) -> Member:
         before = self.replicas.table.home(session.id, self.replicas.name)
@@ -165,6 +180,7 @@ class Pool:
             except Moved:
                 continue
             flight = member.depart(call_id, session.id)
+            _FLIGHTS.get([]).append(flight)
             tried.count += 1
             try:
                 result = await self._fly(flight, attempt)
