@@ -9,13 +9,10 @@ from typing import Any
 import aiohttp
 from attrs import define, evolve, field, frozen
 
-from tests.faults.kinds import portion
 from tests.faults.reading import Unclear, hear
 
 LIMIT = 45.0
 """Seconds after which a turn counts as hung."""
-WORK = 0.3
-"""Seconds that an agent works between two turns, at most."""
 
 KNOWN = ("path", "header", "cookie", "jar")
 """How sessions are known; with ``cookie`` the client sends it back without keeping a jar."""
@@ -86,10 +83,6 @@ class Agent:
         if turn.text is not None:
             self._history = [*asked, {"role": "assistant", "content": turn.text}]
         return turn
-
-    async def work(self) -> None:
-        """What an agent does between its turns."""
-        await asyncio.sleep(WORK * portion(f"work {self._turns} of {self.index}"))
 
     async def _ask(self, turn: Turn, messages: list[dict[str, str]]) -> Turn:
         body = {"model": "policy", FIELDS[self.api]: messages, "stream": self.stream}

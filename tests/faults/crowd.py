@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 
 import aiohttp
 from attrs import define, field
 
 from tests.faults.agent import Agent, Turn, client, known
+from tests.faults.kinds import portion
 
 TURNS = 5
 """Of a conversation."""
+WORK = 0.003
+"""Seconds that an agent works between two turns, at most, for each agent of the crowd."""
 
 
 @define(eq=False)
@@ -24,7 +27,7 @@ class Crowd:
     """All turns that ended, in that order."""
     _numbers: "count[int]" = field(factory=count, init=False)
     _marks: dict[int, asyncio.Event] = field(factory=dict, init=False)
-    _over: bool = field(default=False, init=False)
+    _over: asyncio.Event = field(factory=asyncio.Event, init=False)
 
     async def go_on(self, turns: int) -> None:
         """Wait until so many more turns have ended."""
@@ -33,7 +36,7 @@ class Crowd:
 
     def end(self) -> None:
         """The turns that run are the last ones."""
-        self._over = True
+        self._over.set()
 
     async def run(self) -> None:
         """Give back when all agents ended."""
@@ -46,7 +49,7 @@ class Crowd:
     async def _converse_on(
         self, connector: aiohttp.BaseConnector, shared: aiohttp.ClientSession
     ) -> None:
-        while not self._over:
+        while not self._over.is_set():
             index = next(self._numbers)
             if known(index) != "jar":
                 await self._converse(Agent(index, self.url, shared))
@@ -55,11 +58,16 @@ class Crowd:
                 await self._converse(Agent(index, self.url, own))
 
     async def _converse(self, agent: Agent) -> None:
-        for _ in range(TURNS):
-            await agent.work()
-            if self._over:
+        for turn in range(TURNS):
+            if await self._ends_within(WORK * self.size * portion(f"{turn} of {agent.index}")):
                 return
             self._note(await agent.turn())
+
+    async def _ends_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._over.wait()
+        return self._over.is_set()
 
     def _note(self, turn: Turn) -> None:
         self.turns.append(turn)

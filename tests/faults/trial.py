@@ -118,7 +118,7 @@ def _judge(made: Trial) -> None:
         "abandoned": verdict.abandoned(seen, made.dead),
         "mixed sessions": verdict.mixed_sessions(turns),
         "needless moves": verdict.needless_moves(turns, made.faulty),
-        "returned": verdict.returned(turns, made.outages),
+        "returned": verdict.returned(turns, made.outages, made.faulty),
         "unused": verdict.unused(turns, made.outages),
         "wanderers": verdict.wanderers(turns, made.moves),
     }

@@ -154,10 +154,13 @@ def wanderers(turns: Iterable[Turn], moves: int) -> Iterator[str]:
             yield f"agent{agent} was on {', '.join(places)}"
 
 
-def returned(turns: Sequence[Turn], outages: Iterable[Outage]) -> Iterator[str]:
-    """A session that called while a replica was down does not go there when that is up again."""
+def returned(
+    turns: Sequence[Turn], outages: Iterable[Outage], faulty: Collection[str]
+) -> Iterator[str]:
+    """A session that found a sound replica while one was down stays there afterwards."""
+    sound = [turn for turn in turns if turn.replica not in faulty]
     for outage in outages:
-        elsewhere = {t.agent for t in turns if outage.since <= t.began <= outage.until}
+        elsewhere = {t.agent for t in sound if outage.since <= t.began <= outage.until}
         for turn in turns:
             late = turn.began > outage.until and turn.agent in elsewhere
             if late and turn.replica == outage.replica and turn.attempts == 1:
