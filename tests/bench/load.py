@@ -43,7 +43,7 @@ class Turn:
         slow, words = dice.random() < SLOW, dice.randint(10, 40)
         return cls(
             nonce=f"{dice.getrandbits(64):016x}",
-            words=2000 if slow else words,
+            words=500 if slow else words,
             gap=0.0 if slow else gap,
             stream=slow or dice.random() < 0.5,
             slow=slow,
