@@ -1,14 +1,25 @@
 """Replicas that fail in every way, while many agents are at work."""
 
+import asyncio
+import json
+import signal
 from collections import Counter
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
-from tests.faults import incidents
+from tests.faults import incidents, verdict
+from tests.faults.crowd import crowd
+from tests.faults.descriptors import descriptors
+from tests.faults.engines import MODEL, Engine, engines
+from tests.faults.fleet import Fleet
 from tests.faults.incidents import Incident, meeting, undergo
-from tests.faults.trial import Trial, trial
+from tests.faults.trial import Trial, all_up, complaints, nothing_is_left, trial
+from tests.gateway_process import Gateway, gateway
+from tests.vllm_server import NEEDS_VLLM
 
 BEFORE = {
     "reset": meeting("reset", moves=1),
@@ -97,3 +108,51 @@ async def test_under_least_loaded_a_thousand_sessions_are_dealt_out_evenly(tmp_p
     firsts = {turn.agent: turn.replica for turn in reversed(run.crowd.turns)}
     dealt = Counter(firsts.values()).values()
     assert (len(dealt), max(dealt) - min(dealt) <= 1) == (7, True)
+
+
+FILLER = " and so on" * 8
+
+
+def forced(nonce: str) -> dict[str, Any]:
+    """Let the engine say nothing but the nonce, and more, so that it has to do for a while."""
+    return {"structured_outputs": {"choice": [nonce + FILLER]}, "temperature": 0}
+
+
+@pytest.mark.parametrize("size", [pytest.param(24, marks=NEEDS_VLLM)])
+async def test_of_real_engines_that_freeze_and_die_only_streams_break_off(
+    size: int, tmp_path: Path
+) -> None:
+    with engines(tmp_path) as (one, two), real(tmp_path, one, two) as served:
+        async with aiohttp.ClientSession() as http:
+            await all_up(http, served)
+            before = len(descriptors(served.process.pid))
+            async with crowd(served.url, size, forced) as people:
+                run = Trial(served, Fleet(()), people, http)
+                await people.go_on(2 * size)
+                one.signal(signal.SIGSTOP)
+                await run.goes_down(one.name, turns=size)
+                one.signal(signal.SIGCONT)
+                await run.comes_up(one.name)
+                await people.go_on(2 * size)
+                one.signal(signal.SIGKILL)
+                await run.goes_down(one.name, turns=size)
+            await nothing_is_left(run, before + 2)
+        assert await asyncio.to_thread(two.server.reaches, 0, 20)
+    turns = people.turns
+    assert [*verdict.unclear(turns), *verdict.mixed_sessions(turns)] == []
+    wrong = [t for t in turns if t.text not in (None, t.nonce + FILLER)]
+    needless = [t for t in turns if t.error and (t.form, t.replica) != ("streamed", one.name)]
+    assert (wrong, needless) == ([], [])
+    assert complaints(served.log) == []
+
+
+def real(folder: Path, *behind: Engine) -> AbstractContextManager[Gateway]:
+    """A gateway in front of these engines."""
+    urls = [engine.server.url for engine in behind]
+    written = {
+        "listen": {"port": 0},
+        "health": {"every": 0.5, "timeout": 2, "failures": 4},
+        "models": {"policy": {"base_url": urls, "model": MODEL}},
+    }
+    (folder / "gateway.yaml").write_text(json.dumps(written))
+    return gateway(str(folder / "gateway.yaml"), folder=folder)

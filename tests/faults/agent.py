@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,6 +19,10 @@ KNOWN = ("path", "header", "cookie", "jar")
 APIS = ("chat", "chat", "responses")
 PATHS = {"chat": "/v1/chat/completions", "responses": "/v1/responses"}
 FIELDS = {"chat": "messages", "responses": "input"}
+
+
+Extra = Callable[[str], dict[str, Any]]
+"""More fields of a request, by its nonce."""
 
 
 @frozen
@@ -57,6 +61,7 @@ class Agent:
     index: int
     url: str
     http: aiohttp.ClientSession
+    extra: Extra
     _cookie: str = field(default="", init=False)
     _history: list[dict[str, str]] = field(factory=list, init=False)
     _turns: int = field(default=0, init=False)
@@ -86,6 +91,7 @@ class Agent:
 
     async def _ask(self, turn: Turn, messages: list[dict[str, str]]) -> Turn:
         body = {"model": "policy", FIELDS[self.api]: messages, "stream": self.stream}
+        body |= self.extra(turn.nonce)
         seen: dict[str, Any] = {}
         try:
             async with asyncio.timeout(LIMIT):

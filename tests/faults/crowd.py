@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from itertools import count
+from typing import Any
 
 import aiohttp
 from attrs import define, field
 
-from tests.faults.agent import Agent, Turn, client, known
+from tests.faults.agent import Agent, Extra, Turn, client, known
 from tests.faults.kinds import portion
 
 TURNS = 5
@@ -23,6 +24,7 @@ class Crowd:
 
     url: str
     size: int
+    extra: Extra
     turns: list[Turn] = field(factory=list, init=False)
     """All turns that ended, in that order."""
     _numbers: "count[int]" = field(factory=count, init=False)
@@ -52,10 +54,10 @@ class Crowd:
         while not self._over.is_set():
             index = next(self._numbers)
             if known(index) != "jar":
-                await self._converse(Agent(index, self.url, shared))
+                await self._converse(Agent(index, self.url, shared, self.extra))
                 continue
             async with client(connector, jar=True) as own:
-                await self._converse(Agent(index, self.url, own))
+                await self._converse(Agent(index, self.url, own, self.extra))
 
     async def _converse(self, agent: Agent) -> None:
         for turn in range(TURNS):
@@ -75,11 +77,16 @@ class Crowd:
             mark.set()
 
 
+def nothing(_: str) -> dict[str, Any]:
+    """No more fields."""
+    return {}
+
+
 @asynccontextmanager
-async def crowd(url: str, size: int) -> AsyncIterator[Crowd]:
+async def crowd(url: str, size: int, extra: Extra = nothing) -> AsyncIterator[Crowd]:
     """A crowd that is at work; afterwards it is over, and its connections are closed."""
     async with asyncio.TaskGroup() as tasks:
-        made = Crowd(url, size)
+        made = Crowd(url, size, extra)
         tasks.create_task(made.run())
         yield made
         made.end()

@@ -23,7 +23,7 @@ def meeting(kind: str, *, moves: int) -> Incident:
         await replica.tell("fault", kind=kind, share=SHARE)
         await trial.crowd.go_on(2 * CALM)
         await replica.tell("fault", kind="", share=0)
-        await trial.comes_up(replica)
+        await trial.comes_up(replica.name)
 
     return incident
 
@@ -33,9 +33,9 @@ async def kill(trial: Trial, replica: ReplicaProcess) -> None:
     trial.moves += 1
     await _hold(replica)
     replica.kill()
-    await trial.goes_down(replica, turns=CALM)
+    await trial.goes_down(replica.name, turns=CALM)
     await replica.start()
-    await trial.comes_up(replica)
+    await trial.comes_up(replica.name)
 
 
 async def restart(trial: Trial, replica: ReplicaProcess) -> None:
@@ -45,7 +45,7 @@ async def restart(trial: Trial, replica: ReplicaProcess) -> None:
     replica.kill()
     await replica.start()
     await trial.crowd.go_on(CALM)
-    await trial.comes_up(replica)
+    await trial.comes_up(replica.name)
 
 
 async def freeze(trial: Trial, replica: ReplicaProcess) -> None:
@@ -54,10 +54,10 @@ async def freeze(trial: Trial, replica: ReplicaProcess) -> None:
     trial.dead.add(replica.name)
     await _hold(replica)
     replica.stop()
-    await trial.goes_down(replica, turns=CALM)
+    await trial.goes_down(replica.name, turns=CALM)
     replica.resume()
     await replica.tell("hold", wanted=False)
-    await trial.comes_up(replica)
+    await trial.comes_up(replica.name)
 
 
 async def pause(trial: Trial, replica: ReplicaProcess) -> None:
@@ -72,18 +72,18 @@ async def half_open(trial: Trial, replica: ReplicaProcess) -> None:
     trial.moves += 1
     trial.dead.add(replica.name)
     await replica.tell("fault", kind="half_open", share=1)
-    await trial.goes_down(replica, turns=CALM)
+    await trial.goes_down(replica.name, turns=CALM)
     await replica.tell("fault", kind="", share=0)
-    await trial.comes_up(replica)
+    await trial.comes_up(replica.name)
 
 
 async def refuse(trial: Trial, replica: ReplicaProcess) -> None:
     """It takes no connections any more, and ends those that it has when they are idle."""
     trial.moves += 1
     await replica.tell("refuse")
-    await trial.goes_down(replica, turns=CALM)
+    await trial.goes_down(replica.name, turns=CALM)
     await replica.tell("listen", port=replica.port)
-    await trial.comes_up(replica)
+    await trial.comes_up(replica.name)
 
 
 async def _hold(replica: ReplicaProcess) -> None:

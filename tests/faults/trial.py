@@ -14,7 +14,7 @@ from attrs import define, field
 from tests.faults import verdict
 from tests.faults.crowd import Crowd, crowd
 from tests.faults.descriptors import descriptors
-from tests.faults.fleet import Fleet, ReplicaProcess, fleet
+from tests.faults.fleet import Fleet, fleet
 from tests.gateway_process import Gateway, gateway
 
 QUICK = {"every": 0.2, "timeout": 0.5, "failures": 3}
@@ -39,22 +39,22 @@ class Trial:
     """How often a session may have moved."""
     outages: list[verdict.Outage] = field(factory=list)
 
-    async def goes_down(self, replica: ReplicaProcess, turns: int) -> None:
+    async def goes_down(self, replica: str, turns: int) -> None:
         """Wait until the gateway finds it down, and for so many turns without it."""
         await self._becomes(replica, up=False)
         since = time.monotonic()
         await self.crowd.go_on(turns)
-        self.outages.append(verdict.Outage(replica.name, since, time.monotonic()))
+        self.outages.append(verdict.Outage(replica, since, time.monotonic()))
 
-    async def comes_up(self, replica: ReplicaProcess) -> None:
+    async def comes_up(self, replica: str) -> None:
         """Wait until the gateway finds it up."""
         await self._becomes(replica, up=True)
 
-    async def _becomes(self, replica: ReplicaProcess, *, up: bool) -> None:
-        what = f"the gateway does not find {replica.name} {'up' if up else 'down'}"
+    async def _becomes(self, replica: str, *, up: bool) -> None:
+        what = f"the gateway does not find {replica} {'up' if up else 'down'}"
         try:
             async with asyncio.timeout(LIMIT):
-                while (replica.name in await self._waiting_for()) == up:
+                while (replica in await self._waiting_for()) == up:
                     await asyncio.sleep(0.01)
         except TimeoutError:
             raise AssertionError(f"{what} within {LIMIT} s") from None
@@ -77,15 +77,15 @@ async def trial(
     """Give the trial while the crowd is at work; afterwards all that must always hold is asked."""
     async with fleet(replicas, folder) as behind, aiohttp.ClientSession() as http:
         with gateway(str(_configuration(folder, behind, placement, health)), folder=folder) as run:
-            await _all_up(http, run, behind)
+            await all_up(http, run)
             before = len(descriptors(run.process.pid))
             async with crowd(run.url, sessions) as people:
                 made = Trial(run, behind, people, http)
                 yield made
             _judge(made)
-            await _nothing_is_left(made, before + len(behind))
+            await nothing_is_left(made, before + len(behind))
         assert run.process.returncode == 0
-        assert _complaints(run.log) == []
+        assert complaints(run.log) == []
 
 
 def _configuration(folder: Path, behind: Fleet, placement: str, health: dict[str, Any]) -> Path:
@@ -101,7 +101,8 @@ def _configuration(folder: Path, behind: Fleet, placement: str, health: dict[str
     return file
 
 
-async def _all_up(http: aiohttp.ClientSession, run: Gateway, behind: Fleet) -> None:
+async def all_up(http: aiohttp.ClientSession, run: Gateway) -> None:
+    """Wait until no replica is down."""
     async with asyncio.timeout(LIMIT):
         while await waiting_for(http, run.url):
             await asyncio.sleep(0.01)
@@ -127,7 +128,7 @@ def _judge(made: Trial) -> None:
     assert short == {}, f"of {len(turns)} turns: {json.dumps(short, indent=1)}"
 
 
-async def _nothing_is_left(made: Trial, most: int) -> None:
+async def nothing_is_left(made: Trial, most: int) -> None:
     """No call runs on a replica, and the gateway's connections are gone but one for each probe."""
     open_now: list[str] = []
     running: dict[str, int] = {}
@@ -145,7 +146,7 @@ async def _nothing_is_left(made: Trial, most: int) -> None:
         raise AssertionError(f"left over: calls {running}; {told}") from None
 
 
-def _complaints(log: Path) -> list[str]:
+def complaints(log: Path) -> list[str]:
     """Lines that tell of a fault in the gateway itself."""
     signs = ("Traceback", "ERROR", "never retrieved", "was destroyed", "Warning:")
     return [line for line in log.read_text().splitlines() if any(sign in line for sign in signs)]
