@@ -41,7 +41,8 @@ class Identities:
         self, path: str | None, headers: Mapping[str, str], cookies: Mapping[str, str], body: Json
     ) -> Session:
         """The session; raises BadRequest for an id that could not stand in a header."""
-        known = self.read(cookies.get(self.cookie, ""))
+        cookie = cookies.get(self.cookie)
+        known = self.read(cookie) if cookie else None
         stated = self._stated(path, headers)
         if stated is None:
             return known or self._from_body(body)
