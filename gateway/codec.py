@@ -7,12 +7,16 @@ import orjson
 from gateway.core import Json
 from gateway.errors import BadRequest
 
+DEPTH = 254
+"""Levels of nesting that can be written."""
+TOO_DEEP = f"the body is nested deeper than {DEPTH} levels"
+
 
 def encode(value: Any) -> bytes:
     """
     The value as UTF-8 JSON.
 
-    Raises BadRequest for what was nested deeper than can be written again (254 levels).
+    Raises BadRequest for what is nested deeper than that can be written.
     """
     try:
         return orjson.dumps(value)
@@ -26,11 +30,16 @@ def decode(raw: bytes | str) -> Any:
 
 
 def decode_request(raw: bytes) -> Json:
-    """A request body, which is a JSON object; raises BadRequest for anything else."""
+    """A request body, which is a JSON object that can be written again; else BadRequest."""
     try:
         body = decode(raw)
     except ValueError as error:
-        raise BadRequest(f"the body is not valid JSON: {error}") from None
+        deep = "depth limit" in str(error)
+        raise BadRequest(TOO_DEEP if deep else f"the body is not valid JSON: {error}") from None
     if not isinstance(body, dict):
         raise BadRequest("the body must be a JSON object")
+    try:
+        orjson.dumps(body)  # takes a tenth of the time of the reading
+    except orjson.JSONEncodeError:
+        raise BadRequest(TOO_DEEP) from None
     return body
