@@ -79,9 +79,9 @@ class Answer:
     def drop(self) -> None:
         """Forget what everybody has read."""
         if not self.kept:
-            read = min((r.position for r in self.readers), default=self._dropped)
+            read = min((r.position for r in self.readers), default=self._dropped + len(self._parts))
             del self._parts[: read - self._dropped]
-            self._dropped = max(read, self._dropped)
+            self._dropped = read
         self._room.set()
 
     def _wake(self) -> None:
