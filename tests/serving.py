@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 from attrs import frozen
 
 from gateway.app import GATEWAY, build
-from gateway.config import Config, Limits, Model, Sessions
+from gateway.config import Config, Health, Limits, Model, Sessions
 from gateway.core import Json
 from gateway.gateway import Gateway
 from gateway.served import Catalog
@@ -100,7 +100,9 @@ async def serving(
     wait: bool = True,
     cookies: bool = False,
     api_keys: Mapping[str, str] | None = None,
+    admin_key: str | None = None,
     health_needs_key: bool = False,
+    health: Health | None = None,
     **fields: Any,
 ) -> AsyncIterator[Client]:
     """
@@ -114,7 +116,9 @@ async def serving(
         limits=limits or Limits(),
         default_model=default_model,
         api_keys=api_keys or {},
+        admin_key=admin_key,
         health_needs_key=health_needs_key,
+        health=health or Health(),
     )
     app = build(config)
     jar = aiohttp.CookieJar(unsafe=True) if cookies else aiohttp.DummyCookieJar()
