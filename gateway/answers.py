@@ -32,6 +32,8 @@ class Answers:
     idle: asyncio.Event = field(factory=asyncio.Event, init=False)
     """Set while none is being made or read."""
     _tasks: dict[Answer, "asyncio.Task[None]"] = field(factory=dict, init=False)
+    _graces: dict[Answer, asyncio.TimerHandle] = field(factory=dict, init=False)
+    """When those end that are made for nobody."""
     _readers: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -60,6 +62,7 @@ class Answers:
     def _reader(self, answer: Answer) -> Reader:
         self._readers += 1
         self.idle.clear()
+        self._end_grace(answer)
         return answer.read(self._left)
 
     async def close(self) -> None:
@@ -72,15 +75,17 @@ class Answers:
     async def _make(self, answer: Answer, make: Make) -> None:
         try:
             await make(answer)
+            answer.end()  # so that whoever reads the last piece knows it
         except Exception as error:
             answer.fail(error)
 
     def _made(self, answer: Answer) -> None:
         answer.end()
         del self._tasks[answer]
+        self._end_grace(answer)
         self._note_idle()
         if answer.error is not None or answer.spoiled:
-            self.retries.forget(answer)
+            self.retries.failed(answer)
         else:
             self.retries.done(answer)
 
@@ -94,19 +99,24 @@ class Answers:
         self._note_idle()
         if answer.readers or whole:
             return
-        task = self._tasks.get(answer)
+        task = None if answer.ended else self._tasks.get(answer)
         waits = self.grace > 0 and answer.kept and not answer.streamed
         self.retries.left(answer, cancelled=task is not None and not waits)
         if task is None:
             return
         if waits:
-            asyncio.get_running_loop().call_later(self.grace, self._abandon, answer)
+            loop = asyncio.get_running_loop()
+            self._graces[answer] = loop.call_later(self.grace, self._abandon, answer, task)
         else:
             task.cancel()
 
-    def _abandon(self, answer: Answer) -> None:
+    def _abandon(self, answer: Answer, task: "asyncio.Task[None]") -> None:
         """The grace is over."""
-        task = self._tasks.get(answer)
-        if task is not None and not answer.readers:
-            self.retries.left(answer, cancelled=True)
-            task.cancel()
+        self.retries.left(answer, cancelled=True)
+        task.cancel()
+
+    def _end_grace(self, answer: Answer) -> None:
+        """Somebody reads it again, or it is done."""
+        timer = self._graces.pop(answer, None)
+        if timer is not None:
+            timer.cancel()

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
 from attrs import define, field, frozen
@@ -58,8 +58,8 @@ class Kept:
     answer: Answer
     lost: bool = False
     """Whether its client left before it had all of it."""
-    cancelled: bool = False
-    """Whether it was ended for that."""
+    anew: bool = False
+    """Whether it came to nothing, cancelled or failed, so that its retry is a new call."""
 
 
 @define(eq=False)
@@ -70,15 +70,17 @@ class Retries:
     A call repeats an earlier one of its session if it has that one's ``Idempotency-Key``
     (draft-ietf-httpapi-idempotency-key-header), or the same body and the word of an SDK
     (``x-stainless-retry-count``, of OpenAI's and Anthropic's). Such a retry is matched with a
-    call whose client has left, if there is one, else with the latest. What was cancelled or
-    failed is to be made anew.
+    call whose client has left or that failed, if there is one, else with the latest. What was
+    cancelled or failed is to be made anew, and is known until then, so that its retry is not
+    given the answer to another call that was the same.
     """
 
     clock: Callable[[], float] = time.monotonic
     _kept: OrderedDict[Answer, Kept] = field(factory=OrderedDict, init=False)
     _by_body: dict[Key, list[Kept]] = field(factory=dict, init=False)
     _by_key: dict[Key, Kept] = field(factory=dict, init=False)
-    _done: deque[tuple[float, Answer]] = field(factory=deque, init=False)
+    _done: OrderedDict[Answer, float] = field(factory=OrderedDict, init=False)
+    """When those that ended are forgotten, the next one first."""
     _spent: int = field(default=0, init=False)
 
     def find(self, asked: Fingerprint) -> Answer | None:
@@ -91,7 +93,7 @@ class Retries:
         kept = self._keyed(asked) if asked.key is not None else self._repeated(asked)
         if kept is None:
             return None
-        if kept.cancelled:
+        if kept.anew:
             self.forget(kept.answer)
             return None
         kept.lost = False
@@ -99,7 +101,7 @@ class Retries:
 
     def _keyed(self, asked: Fingerprint) -> Kept | None:
         kept = self._by_key.get((asked.session, str(asked.key)))
-        known = kept.fingerprint if kept is not None else asked
+        known = kept.fingerprint if kept is not None and not kept.anew else asked
         if (known.path, known.body) != (asked.path, asked.body):
             message = "this Idempotency-Key came with another request"
             raise BadRequest(message, status=422, param="Idempotency-Key")
@@ -121,17 +123,25 @@ class Retries:
     def left(self, answer: Answer, *, cancelled: bool) -> None:
         """Its client went away before it had the whole; maybe it was ended for that."""
         if answer in self._kept:
-            self._kept[answer].lost, self._kept[answer].cancelled = True, cancelled
+            self._kept[answer].lost, self._kept[answer].anew = True, cancelled
 
     def done(self, answer: Answer) -> None:
         """It ended, well or cancelled: it counts for a while."""
-        self._done.append((self.clock() + REPLAY, answer))
+        self._expire()
+        if answer in self._kept:
+            self._done[answer] = self.clock() + REPLAY
+
+    def failed(self, answer: Answer) -> None:
+        """It ended with an error, which no retry gets."""
+        self.left(answer, cancelled=True)
+        self.done(answer)
 
     def forget(self, answer: Answer) -> None:
         """No retry gets it."""
         kept = self._kept.pop(answer, None)
         if kept is None:
             return
+        self._done.pop(answer, None)
         asked = kept.fingerprint
         alike = self._by_body[_body(asked)]
         alike.remove(kept)
@@ -141,6 +151,7 @@ class Retries:
             del self._by_key[asked.session, asked.key]
         self._spent -= answer.size + ENTRY
         answer.kept, answer.on_grow = False, None
+        answer.drop()
 
     def _grow(self, by: int) -> None:
         self._spent += by
@@ -149,8 +160,8 @@ class Retries:
 
     def _expire(self) -> None:
         now = self.clock()
-        while self._done and self._done[0][0] <= now:
-            self.forget(self._done.popleft()[1])
+        while self._done and next(iter(self._done.values())) <= now:
+            self.forget(next(iter(self._done)))
 
 
 def _body(asked: Fingerprint) -> Key:
