@@ -14,7 +14,7 @@ from tests.faults.kinds import portion
 
 TURNS = 5
 """Of a conversation."""
-WORK = 0.003
+WORK = 0.005
 """Seconds that an agent works between two turns, at most, for each agent of the crowd."""
 
 

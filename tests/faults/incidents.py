@@ -9,6 +9,8 @@ Incident = Callable[[Trial, ReplicaProcess], Awaitable[None]]
 
 SHARE = 0.5
 """The part of a replica's calls that meet a fault."""
+MET = 30
+"""Calls that meet it before it ends."""
 CALM = 200
 """Turns that are enough for a change to be seen by those whom it concerns."""
 HELD = 3
@@ -21,7 +23,7 @@ def meeting(kind: str, *, moves: int) -> Incident:
     async def incident(trial: Trial, replica: ReplicaProcess) -> None:
         trial.moves += moves
         await replica.tell("fault", kind=kind, share=SHARE)
-        await trial.crowd.go_on(2 * CALM)
+        await replica.tell("met", count=MET)
         await replica.tell("fault", kind="", share=0)
         await trial.comes_up(replica.name)
 

@@ -106,7 +106,9 @@ async def wrong_length(line: Line, answer: Answer) -> None:
     larger = portion(f"length of {line.nonce}") < 0.5
     length = len(answer.body) + 9 if larger else len(answer.body) // 2
     line.begin()
-    line.write(head(200, kind, f"Content-Length: {length}") + answer.body)
+    line.write(head(200, kind, f"Content-Length: {length}") + answer.body[:length])
+    await asyncio.sleep(BETWEEN)
+    line.write(answer.body[length:])
     if larger:
         line.close()
 

@@ -47,6 +47,23 @@ class Held:
             setattr(self, place, getattr(self, place) - 1)
 
 
+@define
+class Tally:
+    """A number that only grows, and that may be waited for."""
+
+    number: int = 0
+    changed: asyncio.Condition = field(factory=asyncio.Condition)
+
+    async def add(self) -> None:
+        async with self.changed:
+            self.number += 1
+            self.changed.notify_all()
+
+    async def reaches(self, number: int) -> None:
+        async with self.changed:
+            await self.changed.wait_for(lambda: self.number >= number)
+
+
 @define(eq=False)
 class State:
     """The whole replica."""
@@ -56,6 +73,8 @@ class State:
     fault: str = ""
     share: float = 1.0
     """The part of the calls that meet the fault."""
+    met: Tally = field(factory=Tally)
+    """The calls that met it."""
     running: int = 0
     refusing: bool = False
     held: Held = field(factory=Held)
@@ -162,6 +181,7 @@ class Connection(asyncio.Protocol):
         answered = answer(body, self._state.name, self._sample)
         if fault := self._state.fault_of(self.nonce):
             self._note("fault", fault)
+            await self._state.met.add()
             await FAULTS[fault](self, answered)
         else:
             self._note("got")
@@ -219,7 +239,9 @@ async def _obey(state: State, do: str, order: dict[str, Any]) -> Any:
     """Do what the side port was told; what is returned is its answer."""
     match do:
         case "fault":
-            state.fault, state.share = order["kind"], order["share"]
+            state.fault, state.share, state.met = order["kind"], order["share"], Tally()
+        case "met":
+            await state.met.reaches(order["count"])
         case "refuse":
             state.refuse()
         case "listen":

@@ -17,8 +17,8 @@ from tests.faults.descriptors import descriptors
 from tests.faults.fleet import Fleet, fleet
 from tests.gateway_process import Gateway, gateway
 
-QUICK = {"every": 0.2, "timeout": 0.5, "failures": 3}
-"""Probes that find a dead replica within two seconds."""
+QUICK = {"every": 0.2, "timeout": 1.5, "failures": 2}
+"""Probes that find a dead replica within four seconds, and bear with a machine that is busy."""
 LIMIT = 20.0
 """Seconds within which another process has to become what is waited for."""
 
@@ -113,9 +113,9 @@ def _judge(made: Trial) -> None:
     turns, seen = made.crowd.turns, verdict.samples(made.fleet.entries)
     faults = {
         "unclear": verdict.unclear(turns),
-        "needless errors": verdict.needless_errors(turns, seen),
+        "needless errors": verdict.needless_errors(turns, seen, made.dead),
         "wrong answers": verdict.wrong_answers(turns, seen),
-        "lost answers": verdict.lost_answers(turns, seen),
+        "lost answers": verdict.lost_answers(turns, seen, made.dead),
         "abandoned": verdict.abandoned(seen, made.dead),
         "mixed sessions": verdict.mixed_sessions(turns),
         "needless moves": verdict.needless_moves(turns, made.faulty),

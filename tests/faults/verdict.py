@@ -12,6 +12,8 @@ from tests.faults.ledger import Entry
 _ANSWER = re.compile(
     r"(?P<nonce>\S+) from (?P<replica>\S+) as (?P<sample>\S+) after (?P<after>\d+)"
 )
+HONEST = {"", "drip"}
+"""What ends with an answer: no fault, or a slow one."""
 ERRORS = {"status_500"}
 """The faults that are an answer: they are passed on, and never tried again."""
 
@@ -31,9 +33,13 @@ class Sample:
         return "ended" in self.events
 
     @property
+    def begun(self) -> bool:
+        return "began" in self.events
+
+    @property
     def broken(self) -> bool:
         """Whether its answer began and did not end."""
-        return "began" in self.events and not self.whole
+        return self.begun and not self.whole
 
 
 @frozen
@@ -62,9 +68,12 @@ def unclear(turns: Iterable[Turn]) -> Iterator[str]:
             yield f"{turn.nonce} ({turn.status}, {turn.replica}): {turn.unclear}"
 
 
-def needless_errors(turns: Iterable[Turn], seen: dict[str, Sample]) -> Iterator[str]:
+def needless_errors(
+    turns: Iterable[Turn], seen: dict[str, Sample], dead: Collection[str]
+) -> Iterator[str]:
     """A call fails only if an answer to it broke off after it had begun, or was an error."""
-    excused = {s.nonce for s in seen.values() if s.broken or s.kind in ERRORS}
+    broken = {s.nonce for s in seen.values() if s.broken or (s.begun and s.replica in dead)}
+    excused = broken | {s.nonce for s in seen.values() if s.kind in ERRORS}
     for turn in turns:
         if turn.error is not None and turn.nonce not in excused:
             told = turn.error["message"]
@@ -90,19 +99,26 @@ def wrong_answers(turns: Iterable[Turn], seen: dict[str, Sample]) -> Iterator[st
         delivered.add(sample)
 
 
-def lost_answers(turns: Iterable[Turn], seen: dict[str, Sample]) -> Iterator[str]:
-    """Whatever was sampled to its end reached the client; so nothing was sampled twice."""
+def lost_answers(
+    turns: Iterable[Turn], seen: dict[str, Sample], dead: Collection[str]
+) -> Iterator[str]:
+    """
+    Whatever was sampled to its end reached the client; so nothing was sampled twice.
+
+    A replica that had stopped may say its last word before it sees that nobody listens.
+    """
     matches = (_ANSWER.fullmatch(turn.text or "") for turn in turns)
     delivered = {match["sample"] for match in matches if match is not None}
     for name, sample in seen.items():
-        if sample.whole and name not in delivered:
+        if sample.whole and name not in delivered and sample.replica not in dead:
             yield f"{sample.nonce}: sample {name} of {sample.replica} is lost"
 
 
 def abandoned(seen: dict[str, Sample], dead: Collection[str]) -> Iterator[str]:
     """A sample is left only on a replica that was found dead."""
     for name, sample in seen.items():
-        if "left" in sample.events and sample.replica not in dead:
+        sound = sample.kind in HONEST and sample.replica not in dead
+        if "left" in sample.events and sound:
             yield f"{sample.nonce}: sample {name} of {sample.replica} was left"
 
 
