@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from gateway.app import GROUPS, build
 from gateway.config import Config, load
 from gateway.config.shipped import listing
 from gateway.errors import ConfigError
+from gateway.gateway import Gateway
 from launchers.engines import flags
 from launchers.engines.command import MODULE
 
@@ -117,7 +117,7 @@ async def test_check_shows_a_place_for_each_of_its_engines(
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     config = complete(name)
-    told = "".join([await group.describe() for group in build(config)[GROUPS]])
+    told = "".join([await group.describe() for group in Gateway.of(config).parts.groups])
     launched = [model for model, options in config.models.items() if options.launches]
     assert re.findall(r"^# (\S+)-0 on ", told, re.MULTILINE) == launched
     assert told.count(f"-m {MODULE}") == len(launched)
@@ -130,7 +130,7 @@ async def test_check_shows_the_topologies_of_the_documentation(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4,5,6,7")
     topology = TOPOLOGIES[name]
     given = [f"+config_paths=[{','.join(topology.files)}]", *topology.overrides]
-    (group,) = build(load([], given))[GROUPS]
+    (group,) = Gateway.of(load([], given)).parts.groups
     told = await group.describe()
     assert ("imagined" in told) == name.startswith("two nodes")
     for data, tensor, _ in topology.sizes.values():

@@ -15,7 +15,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 OURS = ("gateway", "middlewares", "launchers")
 TOP = {"setup.cfg", "pyproject.toml", "README.md", *OURS, "tests"}
-GROUPS = {"gateway.middlewares": "middlewares", "gateway.launchers": "launchers"}
+GROUPS = {
+    "gateway.middlewares": "middlewares",
+    "gateway.launchers": "launchers",
+    "gateway.placements": "gateway.placements",
+}
 
 CONTRACT = (
     "core",
@@ -162,7 +166,8 @@ def test_a_plugin_has_the_name_of_its_file_and_of_its_class(group: str) -> None:
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_the_class_of_a_plugin_is_in_its_file(group: str) -> None:
-    homes = {name: ROOT / GROUPS[group] / f"{name}.py" for name in declared(group)}
+    folder = ROOT / GROUPS[group].replace(".", "/")
+    homes = {name: folder / f"{name}.py" for name in declared(group)}
     assert [n for n, file in homes.items() if camel(n) not in classes(file)] == []
 
 

@@ -9,12 +9,11 @@ from typing import ClassVar
 import pytest
 from attrs import frozen
 
-from gateway.app import CATALOG, build
+from gateway.app import build
 from gateway.config import Config, Model
-from gateway.core import Call, Handler, Json, Replica, Reply
+from gateway.core import Call, Handler, Replica, Reply
 from gateway.errors import ConfigError
 from tests.fake_vllm import FakeVllm
-from tests.launchers.engines.servings import ENVIRONMENT, SIZES
 from tests.serving import serving, until
 
 
@@ -63,8 +62,8 @@ async def test_replicas_come_and_go_with_the_endpoint_file(fake: FakeVllm, tmp_p
     async with FakeVllm() as other, serving(models={"policy": model}) as client:
         assert (await client.post()).headers["X-Gateway-Replica"] == f"127.0.0.1:{fake.port}"
         file.write_text(f"{other.url}/v1\n")
-        pool = client.catalog.models["policy"].pool
-        await until(lambda: list(pool.cards) == [f"127.0.0.1:{other.port}"])
+        replicas = client.catalog.models["policy"].pool.replicas
+        await until(lambda: list(replicas.cards) == [f"127.0.0.1:{other.port}"])
         assert (await client.post()).headers["X-Gateway-Replica"] == f"127.0.0.1:{other.port}"
     assert other.requests[-1].headers["Authorization"] == "Bearer k"
 
@@ -90,31 +89,3 @@ async def test_a_launcher_may_be_anybodys(fake: FakeVllm) -> None:
     launcher = {"tests.gateway.test_app:Fixed": {"url": fake.url}}
     async with serving(models={"policy": Model(launcher=launcher)}) as client:
         assert (await client.post()).headers["X-Gateway-Replica"] == "mine"
-
-
-def test_engines_of_somebody_else_have_the_same_name() -> None:
-    kwargs = {"served_model_name": "other"}
-    policy = Model(model="org/model", vllm_serve_kwargs=kwargs, endpoint_file="endpoints")
-    fast = Model(engine="policy")
-    served = build(Config({"policy": policy, "fast": fast}))[CATALOG].models.values()
-    assert [(one.pool.model, one.pool.retries) for one in served] == [("other", 8)] * 2
-
-
-@pytest.mark.parametrize(
-    ("kwargs", "name"),
-    [
-        ({}, "org/model"),
-        ({"served_model_name": "other"}, "other"),
-        ({"served_model_name": ["one", "two"]}, "one"),
-    ],
-)
-def test_engines_are_asked_by_the_name_that_they_serve(kwargs: Json, name: str) -> None:
-    policy = Model(
-        model="org/model",
-        vllm_serve_kwargs={**SIZES, **kwargs},
-        vllm_serve_env_vars=ENVIRONMENT,
-    )
-    fast, lora = Model(engine="policy"), Model(engine="policy", model="lora")
-    models = {"policy": policy, "fast": fast, "lora": lora}
-    served = build(Config(models))[CATALOG].models
-    assert [one.pool.model for one in served.values()] == [name, name, "lora"]

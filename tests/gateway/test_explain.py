@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from gateway.app import CATALOG, build
 from gateway.config import Config, Model
 from gateway.core import Json
 from gateway.errors import BadRequest
 from gateway.explain import explain
+from gateway.gateway import Gateway
 from tests.serving import HELLO
 
 REQUEST: Json = {
@@ -22,7 +22,7 @@ REQUEST: Json = {
 
 async def explained(body: Json = REQUEST, /, record: str | None = None, **keys: Any) -> list[str]:
     config = Config({"policy": Model(base_url=("http://127.0.0.1:9",), **keys)}, record=record)
-    return (await explain(config, build(config)[CATALOG], body)).split("\n")
+    return (await explain(config, Gateway.of(config).catalog, body)).split("\n")
 
 
 def sources(lines: list[str]) -> dict[str, str]:

@@ -2,11 +2,14 @@
 
 import pytest
 
-from gateway.assignments import Assignments
 from gateway.config import Model
 from gateway.core import Middleware
 from gateway.errors import BadRequest, NotFound
-from gateway.pool import Pool
+from gateway.metrics import Metrics
+from gateway.placements.round_robin import RoundRobin
+from gateway.routing.pool import Pool
+from gateway.routing.replicas import Replicas
+from gateway.routing.session_table import SessionTable
 from gateway.served import Catalog, Served, request_half
 from gateway.upstream import Upstream
 from middlewares.developer_role import DeveloperRole
@@ -15,8 +18,9 @@ from tests.calls import call
 
 
 def served(name: str, engine: str | None) -> Served:
-    pool = Pool(name, Upstream(1.0), Assignments(1, 1, 1), engine)
-    return Served.of(name, Model(), pool, None)
+    replicas = Replicas(name, SessionTable(1, 1, 1, 1), RoundRobin(), model=engine)
+    pool = Pool(name, Upstream(1.0), replicas, Metrics(list))
+    return Served.of(name, Model(), pool, ())
 
 
 def catalog(*models: tuple[str, str | None], default: str | None = None) -> Catalog:

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.core import Json, Replica
 from gateway.errors import Overloaded, UpstreamError, UpstreamUnreachable
+from gateway.flight import Flight
 from gateway.upstream import Upstream, _unreachable
 from tests.fake_vllm import FakeVllm, Gate, Raw, Reset, Status, events
 from tests.serving import HELLO
@@ -19,23 +20,24 @@ async def upstream() -> AsyncIterator[Upstream]:
         yield upstream
 
 
-def at(fake: FakeVllm) -> Replica:
-    return Replica("r", fake.url, {"Authorization": "Bearer key"})
+def on(fake: FakeVllm, id: str = "call-1") -> Flight:
+    return Flight(Replica("r", fake.url, {"Authorization": "Bearer key"}), id, "session-1")
 
 
-async def test_the_replica_gets_its_key_and_the_calls_id(
+async def test_the_replica_gets_its_key_the_calls_id_and_its_session(
     fake: FakeVllm, upstream: Upstream
 ) -> None:
-    await upstream.chat(at(fake), HELLO, "call-1")
+    await upstream.chat(on(fake), HELLO)
     headers = fake.requests[0].headers
     assert headers["Authorization"] == "Bearer key"
     assert headers["X-Request-Id"] == "call-1"
+    assert headers["X-Session-ID"] == "session-1"
     assert headers["Content-Type"] == "application/json"
 
 
 async def test_a_connection_is_used_again(fake: FakeVllm, upstream: Upstream) -> None:
     for _ in range(3):
-        await upstream.chat(at(fake), HELLO, "call-1")
+        await upstream.chat(on(fake), HELLO)
     assert len({received.peer for received in fake.requests}) == 1
 
 
@@ -43,7 +45,7 @@ async def test_a_stream_read_to_its_end_leaves_its_connection_usable(
     fake: FakeVllm, upstream: Upstream
 ) -> None:
     for _ in range(3):
-        reply = await upstream.chat(at(fake), {**HELLO, "stream": True}, "call-1")
+        reply = await upstream.chat(on(fake), {**HELLO, "stream": True})
         assert [chunk async for chunk in reply.chunks]
         await asyncio.sleep(0)
         await reply.aclose()
@@ -53,21 +55,21 @@ async def test_a_stream_read_to_its_end_leaves_its_connection_usable(
 async def test_a_reused_connection_that_breaks_before_any_byte_is_replaced(
     fake: FakeVllm, upstream: Upstream
 ) -> None:
-    await upstream.chat(at(fake), HELLO, "call-1")
+    await upstream.chat(on(fake), HELLO)
     fake.script(Reset())
-    await upstream.chat(at(fake), HELLO, "call-2")
+    await upstream.chat(on(fake, "call-2"), HELLO)
     assert len(fake.requests) == 3
 
 
 async def test_stale_connections_are_passed_over_until_there_is_a_fresh_one(
     fake: FakeVllm, upstream: Upstream
 ) -> None:
-    await asyncio.gather(*(upstream.chat(at(fake), HELLO, "warm-up") for _ in range(3)))
+    await asyncio.gather(*(upstream.chat(on(fake, "warm-up"), HELLO) for _ in range(3)))
     fake.script(Reset(), Reset(), Reset())
-    await upstream.chat(at(fake), HELLO, "call-1")
+    await upstream.chat(on(fake), HELLO)
     fake.script(Reset(), Reset())
     with pytest.raises(UpstreamUnreachable, match="broke off before it answered") as caught:
-        await upstream.chat(at(fake), HELLO, "call-2")
+        await upstream.chat(on(fake, "call-2"), HELLO)
     assert not caught.value.refused
 
 
@@ -76,22 +78,22 @@ async def test_a_fresh_connection_that_breaks_is_not_tried_again(
 ) -> None:
     fake.script(Reset())
     with pytest.raises(UpstreamUnreachable):
-        await upstream.chat(at(fake), HELLO, "call-1")
+        await upstream.chat(on(fake), HELLO)
     assert len(fake.requests) == 1
 
 
 async def test_a_refused_connection_is_told_apart(fake: FakeVllm, upstream: Upstream) -> None:
-    replica = at(fake)
+    flight = on(fake)
     await fake.stop()
     with pytest.raises(UpstreamUnreachable, match="took no connection") as caught:
-        await upstream.chat(replica, HELLO, "call-1")
+        await upstream.chat(flight, HELLO)
     assert caught.value.refused
 
 
 async def test_a_redirect_is_no_answer(fake: FakeVllm, upstream: Upstream) -> None:
     fake.script(Status(307, "", {"Location": "/elsewhere"}))
     with pytest.raises(UpstreamError) as caught:
-        await upstream.chat(at(fake), HELLO, "call-1")
+        await upstream.chat(on(fake), HELLO)
     assert caught.value.status == 502
     assert caught.value.message == "the replica answered 307"
 
@@ -99,20 +101,20 @@ async def test_a_redirect_is_no_answer(fake: FakeVllm, upstream: Upstream) -> No
 async def test_retry_after_of_the_replica_is_kept(fake: FakeVllm, upstream: Upstream) -> None:
     fake.script(Status(503, {"error": {"message": "full"}}, {"Retry-After": "7"}))
     with pytest.raises(UpstreamError) as caught:
-        await upstream.chat(at(fake), HELLO, "call-1")
+        await upstream.chat(on(fake), HELLO)
     assert caught.value.retry_after == 7
 
 
 async def test_a_line_of_megabytes_is_read(fake: FakeVllm, upstream: Upstream) -> None:
     long = {"choices": [], "prompt_token_ids": list(range(400_000))}
     fake.script(events(long))
-    reply = await upstream.chat(at(fake), {**HELLO, "stream": True}, "call-1")
+    reply = await upstream.chat(on(fake), {**HELLO, "stream": True})
     assert [chunk async for chunk in reply.chunks] == [long]
 
 
 async def test_closing_a_reply_ends_the_generation(fake: FakeVllm, upstream: Upstream) -> None:
     fake.script(events({"choices": []}, Gate(asyncio.Event())))
-    reply = await upstream.chat(at(fake), {**HELLO, "stream": True}, "call-1")
+    reply = await upstream.chat(on(fake), {**HELLO, "stream": True})
     await anext(reply.chunks)
     await reply.aclose()
     await fake.client_left(1)
@@ -125,7 +127,7 @@ async def test_an_engine_that_answers_a_stream_with_a_complete_reply_is_understo
     fake.script(
         Raw(b'{"choices": [{"message": {"content": "x"}}]}', content_type="application/json")
     )
-    reply = await upstream.chat(at(fake), {**HELLO, "stream": True}, "call-1")
+    reply = await upstream.chat(on(fake), {**HELLO, "stream": True})
     [chunk] = [chunk async for chunk in reply.chunks]
     assert chunk["choices"] == [{"delta": {"content": "x"}}]
 
@@ -146,7 +148,7 @@ async def test_fields_of_a_wrong_type_are_no_answer(
 ) -> None:
     fake.script(Status(200, fields))
     with pytest.raises(UpstreamError, match="wrong type"):
-        await upstream.chat(at(fake), HELLO, "call-1")
+        await upstream.chat(on(fake), HELLO)
 
 
 def test_a_lack_of_file_descriptors_is_not_the_replicas_fault() -> None:

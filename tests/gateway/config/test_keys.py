@@ -7,14 +7,15 @@ from itertools import pairwise
 import pytest
 from attrs import fields
 
-from gateway.config import Config, Limits, Listen, Model, Sessions, keys
+from gateway.config import Config, Health, Limits, Listen, Model, Sessions, keys
 
 SELF_EXPLAINING = {"host", "port", "cookie", "models", "listen", "sessions", "limits"} | {
-    "replace_developer_role_with_system"
+    "health",
+    "replace_developer_role_with_system",
 }
 
 
-@pytest.mark.parametrize("cls", [Config, Limits, Listen, Model, Sessions])
+@pytest.mark.parametrize("cls", [Config, Health, Limits, Listen, Model, Sessions])
 def test_every_key_is_documented_where_it_is_declared(cls: type) -> None:
     [body] = [
         node.body

@@ -11,7 +11,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config import Config, Limits, Listen, Model, Sessions, load, show
+from gateway.config import Config, Health, Limits, Listen, Model, Sessions, load, show
+from gateway.config.keys import KeyFile
 from gateway.errors import ConfigError
 from tests.configured import faults, loaded, write
 
@@ -33,7 +34,23 @@ def test_the_native_spelling_is_read_whole() -> None:
           spill_above: 1
           idle: 2h
           max: 10
-        limits: {body: 1MiB, connect_timeout: 500ms}
+          placement: {least_loaded: {}}
+          weights: {"gpu-1:8000": 2}
+          live: 5m
+          retry_grace: 10
+        limits:
+          body: 1MiB
+          connect_timeout: 500ms
+          max_in_flight: 256
+          queue: 10
+          queue_timeout: 1m
+          first_token_timeout: 2m
+          total_timeout: 1h
+          drain: 30
+        health: {every: 1s, timeout: 500ms, failures: 2}
+        api_keys: {team: k1, ops: {file: key.txt}}
+        admin_key: {file: admin.txt}
+        health_needs_key: true
         default_model: judge
         record: calls
         models:
@@ -47,8 +64,32 @@ def test_the_native_spelling_is_read_whole() -> None:
           spare: {endpoint_file: urls.txt}
     """) == Config(
         listen=Listen("0.0.0.0", 0),
-        sessions=Sessions(("X-Rollout",), "c", "s", 1, 7200.0, 10),
-        limits=Limits(2**20, 0.5),
+        sessions=Sessions(
+            ("X-Rollout",),
+            cookie="c",
+            secret="s",
+            placement={"least_loaded": {}},
+            weights={"gpu-1:8000": 2.0},
+            spill_above=1,
+            live=300.0,
+            retry_grace=10.0,
+            idle=7200.0,
+            max=10,
+        ),
+        limits=Limits(
+            body=2**20,
+            connect_timeout=0.5,
+            max_in_flight=256,
+            queue=10,
+            queue_timeout=60.0,
+            first_token_timeout=120.0,
+            total_timeout=3600.0,
+            drain=30.0,
+        ),
+        health=Health(1.0, 0.5, 2),
+        api_keys={"team": "k1", "ops": KeyFile("key.txt")},
+        admin_key=KeyFile("admin.txt"),
+        health_needs_key=True,
         default_model="judge",
         record="calls",
         models={

@@ -85,12 +85,22 @@ def test_what_is_shown_are_the_values_that_count() -> None:
           - session-id
           - X-Claude-Code-Session-Id
           cookie: gym_gateway
+          placement: round_robin
           spill_above: 32
+          live: 600.0
+          retry_grace: 0.0
           idle: 86400.0
           max: 1000000
         limits:
           body: 67108864
           connect_timeout: 10.0
+          queue: 1000
+          queue_timeout: 300.0
+          drain: 300.0
+        health:
+          every: 2.0
+          timeout: 5.0
+          failures: 3
         health_needs_key: false
     """)
 
