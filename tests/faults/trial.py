@@ -116,7 +116,7 @@ def _judge(made: Trial) -> None:
         "needless errors": verdict.needless_errors(turns, seen, made.dead),
         "wrong answers": verdict.wrong_answers(turns, seen),
         "lost answers": verdict.lost_answers(turns, seen, made.dead),
-        "abandoned": verdict.abandoned(seen, made.dead),
+        "abandoned": verdict.abandoned(turns, seen, made.dead),
         "mixed sessions": verdict.mixed_sessions(turns),
         "needless moves": verdict.needless_moves(turns, made.faulty),
         "returned": verdict.returned(turns, made.outages, made.faulty),
