@@ -252,7 +252,7 @@ async def test_ready_names_the_replicas_that_are_down(fake: FakeVllm) -> None:
     async with FakeVllm() as other:
         await other.stop()
         async with serving(fake, other, wait=False) as client:
-            await until(lambda: bool(client.catalog.models["policy"].pool.cards))
+            await until(lambda: bool(client.catalog.models["policy"].pool.replicas.cards))
             answer = await client.get("/ready")
     assert answer.status == 200
     down = f"127.0.0.1:{other.port}"
