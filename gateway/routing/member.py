@@ -43,6 +43,8 @@ class Member:
     """Whether to look at it soon: it is new, or a call on it broke."""
     flights: set[Flight] = field(factory=set)
     _answered: int = field(default=0, init=False)
+    _received: int = field(default=0, init=False)
+    """Bytes of the answers to flights that have landed."""
 
     @property
     def name(self) -> str:
@@ -78,6 +80,7 @@ class Member:
 
     def _landed(self, flight: Flight) -> None:
         self.flights.discard(flight)
+        self._received += flight.received
         self.slots.free()
 
     def note_answer(self) -> None:
@@ -87,7 +90,7 @@ class Member:
 
     def signs_of_life(self) -> object:
         """Something that is different when it is asked again after any byte of an answer."""
-        return self._answered, {id(flight): flight.received for flight in self.flights}
+        return self._answered, self._received + sum(f.received for f in self.flights)
 
     def break_off(self, error: GatewayError) -> None:
         """End all that is on it."""

@@ -98,7 +98,8 @@ class Replicas:
     def remove(self, name: str) -> None:
         """No more calls go there; those that run go on, and its sessions move. Raises NotFound."""
         self.find(name)
-        if self._added.pop(name, None) is None:
+        self._added.pop(name, None)
+        if name in {listed.name for listed in self._listed}:
             self._removed.add(name)
         self._settle_members()
 
@@ -152,17 +153,24 @@ class Replicas:
         if self._members.get(member.name) is member and not member.up:
             member.card, member.why, member.broken = card, None, 0
             self._note_change()
-            logger.info("replica %s of %s is up", member.name, self.name)
+            logger.info("replica %s of model %s is up", member.name, self.name)
 
     def missed(self, member: Member, why: str, *, certain: bool = False) -> None:
         """It failed a look, ``certain`` if it took no connection."""
-        member.missed += 1
+        member.missed += not certain
+        dead = member.missed >= self.rules.failures
         if not member.up:
-            member.why = why
-        elif certain or member.missed >= self.rules.failures:
+            self._note_why(member, why)
+        elif certain or dead:
             self._take_down(member, why)
-            if not certain:
-                member.break_off(gone(why))
+        if dead:
+            member.break_off(gone(why))
+
+    def _note_why(self, member: Member, why: str) -> None:
+        if member.why != why:
+            member.why = why
+            said = "replica %s of model %s is not up: %s"
+            self._once(f"{member.name} {why}", said, member.name, self.name, why)
 
     def broke(self, member: Member, why: str, *, refused: bool = False) -> None:
         """A call on it broke before it was answered, or was ``refused`` a connection."""
@@ -179,7 +187,7 @@ class Replicas:
             member.card, member.why, member.missed, member.broken = None, why, 0, 0
             member.suspect = True
             member.slots.turn_away()
-            logger.warning("replica %s of %s is down: %s", member.name, self.name, why)
+            logger.warning("replica %s of model %s is down: %s", member.name, self.name, why)
             self._note_change()
 
     def _note_change(self) -> None:
@@ -209,7 +217,7 @@ class Replicas:
         up = [member for member in self if member.up]
         if not up:
             waiting = ", ".join(self.waiting_for) or "replicas to be announced"
-            message = f"no replica of {self.name} is up; waiting for {waiting}"
+            message = f"no replica of model {self.name} is up; waiting for {waiting}"
             raise NoReplica(message, retry_after=RETRY_AFTER)
         for wish in (
             lambda member: member.name not in but,
