@@ -110,6 +110,8 @@ async def test_under_least_loaded_a_thousand_sessions_are_dealt_out_evenly(tmp_p
     assert (len(dealt), max(dealt) - min(dealt) <= 1) == (7, True)
 
 
+PROBES = 3
+"""Idle connections that probes every two seconds use in turn, each before it is idle for four."""
 FILLER = " and so on" * 8
 
 
@@ -136,7 +138,7 @@ async def test_of_real_engines_that_freeze_and_die_only_streams_break_off(
                 await people.go_on(2 * size)
                 one.signal(signal.SIGKILL)
                 await run.goes_down(one.name, turns=size)
-            await nothing_is_left(run, before + 2)
+            await nothing_is_left(run, before + PROBES)
         assert await asyncio.to_thread(two.server.reaches, 0, 20)
     turns = people.turns
     assert [*verdict.unclear(turns), *verdict.mixed_sessions(turns)] == []
@@ -151,7 +153,7 @@ def real(folder: Path, *behind: Engine) -> AbstractContextManager[Gateway]:
     urls = [engine.server.url for engine in behind]
     written = {
         "listen": {"port": 0},
-        "health": {"every": 0.5, "timeout": 2, "failures": 4},
+        "health": {"every": 2, "timeout": 2, "failures": 2},
         "models": {"policy": {"base_url": urls, "model": MODEL}},
     }
     (folder / "gateway.yaml").write_text(json.dumps(written))
