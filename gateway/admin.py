@@ -7,6 +7,7 @@ from aiohttp import web
 from attrs import frozen
 
 from gateway.codec import decode_request
+from gateway.config.rules import fits_header
 from gateway.config.units import Mismatch, root_url
 from gateway.core import Json
 from gateway.endpoint_list import Endpoint
@@ -18,7 +19,7 @@ from gateway.masking import without_user
 from gateway.routing.member import Member
 from gateway.routing.replicas import Replicas
 from gateway.shapes import a, verify
-from gateway.transport import json_response
+from gateway.transport import json_response, read_body
 
 _REPLICA = {name: a(str) for name in ("url", "name", "model", "key")}
 
@@ -53,8 +54,8 @@ class Admin:
         It gets the headers that are configured for its model's replicas, and ``key`` instead of
         theirs. ``model`` is required where several models have replicas of their own.
         """
-        body = decode_request(await request.read())
-        verify(body, _REPLICA, ("url",))
+        body = decode_request(await read_body(request))
+        _check(body)
         name, engine = self._engine(body.get("model"))
         endpoint = Endpoint(_address(body["url"]), name=body.get("name"), key=body.get("key"))
         replica = endpoint.replica(headers(self.gateway.parts.config.models[name]))
@@ -108,6 +109,17 @@ class Admin:
             raise BadRequest(message, param="model", code="model_not_found")
         name = models[model].engine or model
         return name, engines[name]
+
+
+def _check(body: Json) -> None:
+    """Raises BadRequest that names the field; a misspelt ``key`` is not to be left out."""
+    for name in body:
+        if name not in _REPLICA:
+            known = ", ".join(_REPLICA)
+            raise BadRequest(f"there is no field {name!r}, but {known}", param=name)
+    verify(body, _REPLICA, ("url",))
+    if not fits_header(body.get("key") or ""):
+        raise BadRequest("key cannot stand in a header", param="key")
 
 
 def _address(url: str) -> str:

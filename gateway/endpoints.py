@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from aiohttp import http_exceptions, web
+from aiohttp import web
 from attrs import frozen
 
 from gateway.answer import Answer
@@ -11,11 +11,11 @@ from gateway.asked import Asked
 from gateway.codec import decode_request
 from gateway.core import Json
 from gateway.delivery import deliver
-from gateway.errors import BadRequest, Overloaded
+from gateway.errors import Overloaded
 from gateway.gateway import Gateway
 from gateway.meter import Meter
 from gateway.seat import SEAT, Seat
-from gateway.transport import CALL_ID, DIALECT, json_response
+from gateway.transport import CALL_ID, DIALECT, json_response, read_body
 
 
 @frozen
@@ -105,11 +105,8 @@ class Endpoints:
         gateway = self.gateway
         if gateway.draining:
             raise Overloaded("the gateway is about to stop", code="draining", retry_after=1)
-        try:
-            raw = await request.read()
-        except (web.RequestPayloadError, http_exceptions.HttpProcessingError) as error:
-            raise BadRequest(f"the body cannot be read: {error}") from None
-        body, match = decode_request(raw), request.match_info
+        raw, match = await read_body(request), request.match_info
+        body = decode_request(raw)
         served = gateway.catalog.find(body.get("model"), match.get("model"))
         session = gateway.parts.identities.identify(
             match.get("session"), request.headers, request.cookies, body

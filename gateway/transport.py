@@ -59,6 +59,14 @@ async def errors(request: web.Request, handler: Next) -> web.StreamResponse:
         return error_response(request, GatewayError("internal error"))
 
 
+async def read_body(request: web.Request) -> bytes:
+    """All of it; raises BadRequest where it is cut off, or not encoded as it says."""
+    try:
+        return await request.read()
+    except (web.RequestPayloadError, http_exceptions.HttpProcessingError) as error:
+        raise BadRequest(f"the body cannot be read: {error}") from None
+
+
 def error_response(request: web.Request, error: GatewayError) -> web.Response:
     """The error as a reply."""
     seat = request.get(SEAT)

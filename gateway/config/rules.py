@@ -24,9 +24,14 @@ def must_be(wording: str, rule: Callable[[Any], bool]) -> Rule:
     return check
 
 
+def fits_header(value: str) -> bool:
+    """Whether HTTP can carry it as the value of a header."""
+    return _HEADER.fullmatch(value) is not None
+
+
 def header(_: object, field: "Attribute[Any]", value: str | None) -> None:
     """A value that HTTP can carry; it is not quoted, since it may be secret."""
-    if not _HEADER.fullmatch(value or ""):
+    if not fits_header(value or ""):
         raise ValueError(f"{field.name} cannot stand in a header")
 
 
@@ -35,7 +40,7 @@ def headers(_: object, field: "Attribute[Any]", value: Mapping[str, str]) -> Non
     for name, content in value.items():
         if not _TOKEN.fullmatch(name):
             raise ValueError(f"{name!r} is not the name of a header")
-        if not _HEADER.fullmatch(content):
+        if not fits_header(content):
             raise ValueError(f"the value of {name!r} cannot stand in a header")
 
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from gateway.core import Once, Placement, Replica, Session
 from gateway.errors import BadRequest, GatewayError, NoReplica, NotFound, UpstreamUnreachable
@@ -86,13 +86,19 @@ class Replicas:
         self._settle_members()
 
     def add(self, replica: Replica) -> None:
-        """One more, beside those of the launcher; raises BadRequest if the name is taken."""
+        """
+        One more, beside those of the launcher, or instead of one of them that was removed.
+
+        Raises BadRequest if the name is taken.
+        """
         if replica.name in self._members:
             message = f"there is a replica {replica.name!r} already"
             raise BadRequest(message, status=409, param="name", code="replica_exists")
-        self._removed.discard(replica.name)
-        if replica.name not in {listed.name for listed in self._listed}:
+        listed = {r.name: evolve(r, down=None) for r in self._listed}.get(replica.name)
+        if listed != replica:
             self._added[replica.name] = replica
+        if listed in (None, replica):
+            self._removed.discard(replica.name)
         self._settle_members()
 
     def remove(self, name: str) -> None:
@@ -104,16 +110,16 @@ class Replicas:
         self._settle_members()
 
     def _settle_members(self) -> None:
-        wanted = {r.name: r for r in (*self._added.values(), *self._listed)}
+        listed = {r.name: r for r in self._listed if r.name not in self._removed}
+        wanted = {**self._added, **listed}
         old, self._members = self._members, {}
         for name, replica in wanted.items():
-            if name not in self._removed:
-                member = old.pop(name, None)
-                same = member is not None and member.replica == replica
-                self._members[name] = member if member and same else self._member(replica)
-                if member and not same:
-                    self._members[name].draining = member.draining
-                    self._dismiss(member, replica.down)
+            member = old.pop(name, None)
+            same = member is not None and member.replica == replica
+            self._members[name] = member if member and same else self._member(replica)
+            if member and not same:
+                self._members[name].draining = member.draining
+                self._dismiss(member, replica.down)
         for member in old.values():
             self._dismiss(member, None)
         self._check_weights()
