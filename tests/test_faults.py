@@ -112,7 +112,7 @@ async def test_under_least_loaded_a_thousand_sessions_are_dealt_out_evenly(tmp_p
 
 PROBES = 3
 """Idle connections that probes every two seconds use in turn, each before it is idle for four."""
-FILLER = " and so on" * 8
+FILLER = " and so on" * 3
 
 
 def forced(nonce: str) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def forced(nonce: str) -> dict[str, Any]:
     return {"structured_outputs": {"choice": [nonce + FILLER]}, "temperature": 0}
 
 
-@pytest.mark.parametrize("size", [pytest.param(24, marks=NEEDS_VLLM)])
+@pytest.mark.parametrize("size", [pytest.param(16, marks=NEEDS_VLLM)])
 async def test_of_real_engines_that_freeze_and_die_only_streams_break_off(
     size: int, tmp_path: Path
 ) -> None:
