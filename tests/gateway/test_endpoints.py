@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from gateway.codec import encode
 from gateway.config import Limits
 from gateway.core import Json
 from tests import recorded
@@ -281,6 +282,39 @@ async def test_a_body_above_the_limit_is_a_413(fake: FakeVllm) -> None:
         answer = await client.post({**HELLO, "x": "y" * 1000})
     assert answer.status == 413
     assert answer.error["message"] == "the request body is larger than limits.body allows"
+
+
+POSTS = [
+    CHAT,
+    "/v1/responses",
+    COMPLETIONS,
+    "/tokenize",
+    "/v1/tokenize",
+    "/detokenize",
+    "/v1/detokenize",
+    "/admin/replicas",
+]
+OPEN: Json = {
+    "messages": HELLO["messages"],
+    "input": "Hi",
+    "prompt": "Hi",
+    "tokens": [1],
+    "url": "http://127.0.0.1:9",
+}
+
+
+@pytest.mark.parametrize("path", POSTS)
+@pytest.mark.parametrize("levels", [254, 300, 1025, 100_000])
+async def test_a_body_that_is_nested_too_deep_is_refused_everywhere_and_the_limit_is_named(
+    fake: FakeVllm, path: str, levels: int
+) -> None:
+    inside = b"[" * levels + b"]" * levels
+    body = encode(OPEN).removesuffix(b"}") + b',"metadata":' + inside + b"}"
+    async with serving(fake, admin_key="k") as client:
+        answer = await client.post(body, path, headers={"x-api-key": "k"})
+    assert (answer.status, answer.error["type"]) == (400, "invalid_request_error")
+    assert answer.error["message"] == "the body is nested deeper than 254 levels"
+    assert fake.requests == []
 
 
 async def test_unknown_paths_and_methods_have_the_envelope(fake: FakeVllm) -> None:
