@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 CALL_ID = web.RequestKey("call_id", str)
+_MALFORMED = (web.RequestPayloadError, http_exceptions.HttpProcessingError)
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -63,7 +64,7 @@ async def read_body(request: web.Request) -> bytes:
     """All of it; raises BadRequest where it is cut off, or not encoded as it says."""
     try:
         return await request.read()
-    except (web.RequestPayloadError, http_exceptions.HttpProcessingError) as error:
+    except _MALFORMED as error:
         raise BadRequest(f"the body cannot be read: {error}") from None
 
 
@@ -154,7 +155,7 @@ class Discreet(logging.Filter):
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, ClientConnectionResetError):
             return False  # that a client leaves is no error of ours
-        if isinstance(error, http_exceptions.HttpProcessingError):
+        if isinstance(error, _MALFORMED):
             record.msg, record.args, record.exc_info = "refused a malformed HTTP request", (), None
             record.levelno, record.levelname = logging.INFO, "INFO"
         return True

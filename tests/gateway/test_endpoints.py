@@ -284,6 +284,18 @@ async def test_a_body_above_the_limit_is_a_413(fake: FakeVllm) -> None:
     assert answer.error["message"] == "the request body is larger than limits.body allows"
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_a_body_that_is_not_encoded_as_it_says_is_no_error_of_ours(
+    fake: FakeVllm, encoding: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(fake) as client:
+        answer = await client.post(b"s3cret", headers={"Content-Encoding": encoding})
+        assert (await client.get("/health")).status == 200
+    assert answer.status == 400
+    assert "s3cret" not in caplog.text
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 POSTS = [
     CHAT,
     "/v1/responses",
