@@ -261,6 +261,14 @@ def test_one_that_was_added_and_then_listed_can_be_removed() -> None:
     assert [one.name for one in replicas] == ["a"]
 
 
+def test_one_that_was_removed_can_be_added_with_another_address() -> None:
+    replicas = pool("a")
+    replicas.remove("a")
+    replicas.add(replica("a", "http://elsewhere"))
+    replicas.update([replica("a")])
+    assert replicas.find("a").replica.url == "http://elsewhere"
+
+
 def test_one_with_another_address_is_new_but_still_drains() -> None:
     replicas = pool("a", "b")
     replicas.find("a").draining = True
@@ -366,18 +374,20 @@ class Laws(RuleBasedStateMachine):
         self.settle_told()
 
     def settle_told(self) -> None:
-        wanted = {**dict.fromkeys(self.added), **self.listed}
+        listed = {n: down for n, down in self.listed.items() if n not in self.removed}
+        wanted = {**dict.fromkeys(self.added), **listed}
         old, self.told = self.told, {}
         for name, down in wanted.items():
-            if name not in self.removed:
-                before = old.get(name)
-                same = before is not None and before.down == down
-                drains = before is not None and before.draining
-                self.told[name] = before if before and same else Told(down, draining=drains)
+            before = old.get(name)
+            same = before is not None and before.down == down
+            drains = before is not None and before.draining
+            self.told[name] = before if before and same else Told(down, draining=drains)
 
     def one_of(self, data: st.DataObject, *, up: bool = False) -> str:
         return data.draw(
-            st.sampled_from([n for n, t in self.told.items() if t.down is None and t.up >= up])
+            st.sampled_from(
+                sorted(n for n, t in self.told.items() if t.down is None and t.up >= up)
+            )
         )
 
     @precondition(lambda self: self.told)
