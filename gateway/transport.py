@@ -76,6 +76,8 @@ def error_response(request: web.Request, error: GatewayError) -> web.Response:
     dialect = request.get(DIALECT)
     told = openai_error(error) if dialect is None else dialect.error(error)
     response = json_response(told, error.status)
+    if request.content.exception() is not None:
+        response.force_close()  # what comes after such a body cannot be told from it
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(math.ceil(error.retry_after))
     return response
