@@ -2,21 +2,22 @@
 
 import asyncio
 import json
+import signal
 import socket
 import sys
-import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import pytest
+from attrs import frozen
 
 from gateway.cli import _warn_of_the_open
 from gateway.config import Config, Listen
 from gateway.core import Json
 from tests.fake_vllm import FakeVllm, Gate, Hang, Status, events
-from tests.gateway_process import COMMAND, Gateway, gateway
+from tests.gateway.commands import running, write
+from tests.gateway_process import Gateway
 from tests.launchers.engines.servings import ENVIRONMENT, SIZES
 from tests.serving import CHAT, HELLO
 
@@ -34,33 +35,8 @@ async def run(*argv: str, cwd: Path) -> tuple[int, str, str]:
     return process.returncode, out.decode(), err.decode()
 
 
-@asynccontextmanager
-async def running(
-    *argv: str, folder: Path, command: Sequence[str] = COMMAND
-) -> AsyncIterator[Gateway]:
-    """The command, started and ended while this event loop, with its replicas, goes on."""
-    process = gateway(*argv, folder=folder, command=command)
-    served = await asyncio.to_thread(process.__enter__)
-    try:
-        yield served
-    finally:
-        await asyncio.to_thread(process.__exit__, None, None, None)
-
-
-async def until_refused(http: aiohttp.ClientSession, url: str) -> None:
-    """Return once nothing listens there any more."""
-    while True:
-        try:
-            async with http.get(url + "/health", headers={"Connection": "close"}):
-                pass
-        except aiohttp.ClientConnectorError:
-            return
-
-
 def config(folder: Path, **model: object) -> str:
-    file = folder / "config.yaml"
-    file.write_text(json.dumps({"models": {"policy": model}, "listen": {"port": 0}}))
-    return str(file)
+    return write(folder, models={"policy": model})
 
 
 async def test_the_embedded_model_is_served_and_says_that_it_is_simulated(tmp_path: Path) -> None:
@@ -144,55 +120,60 @@ async def test_a_client_that_leaves_in_mid_stream_ends_the_generation(
                 await fake.client_left(1)
 
 
-async def test_running_calls_finish_after_the_signal(fake: FakeVllm, tmp_path: Path) -> None:
-    go = asyncio.Event()
-    done = {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "a"}}]}
-    fake.script(events(done, Gate(go), done))
-    async with running("--base-url", fake.url, "--port", "0", folder=tmp_path) as served:
-        async with aiohttp.ClientSession() as http:
-            async with http.post(served.url + CHAT, json={**HELLO, "stream": True}) as answer:
-                await answer.content.readline()
-                served.process.terminate()
-                await until_refused(http, served.url)
-                go.set()
-                assert (await answer.content.read()).endswith(b"data: [DONE]\n\n")
-        assert await asyncio.to_thread(served.process.wait) == 0
+@frozen
+class Reloaded:
+    """A gateway that is told to read its configuration again."""
+
+    served: Gateway
+    http: aiohttp.ClientSession
+    folder: Path
+    models: Json
+
+    async def reload(self, said: str, **config: Json) -> str:
+        """Its log, once it has said this."""
+        write(self.folder, **{"models": self.models, **config})
+        self.served.process.send_signal(signal.SIGHUP)
+        while said not in (log := await asyncio.to_thread(self.served.log.read_text)):
+            await asyncio.sleep(0.01)
+        return log
+
+    async def status(self, **headers: str) -> int:
+        url = self.served.url + CHAT
+        async with self.http.post(url, json=HELLO, headers=headers) as answer:
+            return answer.status
 
 
-@asynccontextmanager
-async def hanging(
-    fake: FakeVllm, folder: Path, command: Sequence[str] = COMMAND
-) -> AsyncIterator[Gateway]:
-    """A gateway that has got a signal to stop, with a call that never ends."""
-    fake.script(Hang(asyncio.Event()))
-    argv = ("--base-url", fake.url, "--port", "0")
-    async with running(*argv, folder=folder, command=command) as served:
-        async with aiohttp.ClientSession() as http:
-            call = asyncio.create_task(http.post(served.url + CHAT, json=HELLO))
-            await fake.received(1)
-            served.process.terminate()
-            await until_refused(http, served.url)
-            yield served
-            with pytest.raises(aiohttp.ClientError):
-                await call
+@pytest.fixture
+async def reloaded(fake: FakeVllm, tmp_path: Path) -> AsyncIterator[Reloaded]:
+    """A gateway of one replica, whose configuration may change."""
+    models = {"policy": {"base_url": fake.url, "model": "fake-model"}}
+    file = write(tmp_path, models=models)
+    async with running(file, folder=tmp_path) as served, aiohttp.ClientSession() as http:
+        yield Reloaded(served, http, tmp_path, models)
 
 
-async def test_a_second_signal_ends_running_calls_at_once(fake: FakeVllm, tmp_path: Path) -> None:
-    async with hanging(fake, tmp_path) as served:
-        served.process.terminate()
-        assert await asyncio.to_thread(served.process.wait, 20) == 0
-        await fake.client_left(1)
+async def test_sighup_reads_the_configuration_again(reloaded: Reloaded) -> None:
+    assert await reloaded.status() == 200
+    await reloaded.reload("the configuration was read again", api_keys={"team": "k"})
+    assert await reloaded.status() == 401
+    assert await reloaded.status(Authorization="Bearer k") == 200
 
 
-async def test_calls_that_do_not_finish_are_ended_after_the_time_to_drain(
-    fake: FakeVllm, tmp_path: Path
-) -> None:
-    short = "import gateway.cli as cli; cli.DRAIN = 2; raise SystemExit(cli.main())"
-    async with hanging(fake, tmp_path, ("-c", short)) as served:
-        start = time.monotonic()
-        assert await asyncio.to_thread(served.process.wait, 20) == 0
-        assert time.monotonic() - start < 2 * 2
-        await fake.client_left(1)
+async def test_sighup_with_a_broken_configuration_changes_nothing(reloaded: Reloaded) -> None:
+    log = await reloaded.reload("the configuration stays as it was", api_keys={"t": "k"}, helth={})
+    assert "unknown key 'helth', did you mean 'health'?" in log
+    assert await reloaded.status() == 200
+
+
+async def test_sighup_follows_the_replicas(reloaded: Reloaded) -> None:
+    async with FakeVllm() as other:
+        models = {"policy": {"base_url": other.url, "model": "fake-model"}}
+        await reloaded.reload("the configuration was read again", models=models)
+        await reloaded.reload(
+            f"replica 127.0.0.1:{other.port} of model policy is up", models=models
+        )
+        assert await reloaded.status() == 200
+        assert len(other.requests) == 1
 
 
 async def test_check_prints_configuration_and_pipeline_without_secrets(tmp_path: Path) -> None:
