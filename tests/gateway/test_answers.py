@@ -261,6 +261,22 @@ async def test_an_error_is_not_repeated(fake: FakeVllm, status: int) -> None:
     assert (first.status, retry.status) == (status, 200)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_retry_of_a_call_that_failed_does_not_get_the_answer_of_its_twin(
+    fake: FakeVllm, stream: bool
+) -> None:
+    first = recorded.events("chat-plain-stream")[0]
+    failure = Status(500, plausible.error(500, "no", "Bad"))
+    fake.script(complete(), events(first, Reset()) if stream else failure)
+    body = {**HELLO, "stream": stream}
+    async with serving(fake) as client:
+        for _ in range(2):
+            await client.post(body, headers=NAMED)
+        retry = await client.post(body, headers=RETRY)
+    assert "X-Gateway-Repeated" not in retry.headers
+    assert len(fake.requests) == 3
+
+
 async def test_a_stream_that_broke_off_is_not_repeated(fake: FakeVllm) -> None:
     fake.script(events(recorded.events("chat-plain-stream")[0], Reset()))
     async with serving(fake) as client:
