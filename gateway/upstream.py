@@ -171,8 +171,9 @@ async def _note_reuse(_: aiohttp.ClientSession, ctx: SimpleNamespace, __: Any) -
 def _unreachable(error: BaseException) -> GatewayError:
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         return Overloaded("the gateway has no file descriptors left", retry_after=1)
-    refused = isinstance(error, (*_NO_CONNECTION, ValueError))
-    what = "took no connection" if refused else "broke off before it answered"
+    unconnected = isinstance(error, (*_NO_CONNECTION, ValueError))
+    what = "took no connection" if unconnected else "broke off before it answered"
+    refused = unconnected and not isinstance(error, TimeoutError)  # it may be busy
     return UpstreamUnreachable(f"the replica {what}: {_said(error)}", refused=refused)
 
 
