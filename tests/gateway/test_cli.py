@@ -168,10 +168,8 @@ async def test_sighup_with_a_broken_configuration_changes_nothing(reloaded: Relo
 async def test_sighup_follows_the_replicas(reloaded: Reloaded) -> None:
     async with FakeVllm() as other:
         models = {"policy": {"base_url": other.url, "model": "fake-model"}}
-        await reloaded.reload("the configuration was read again", models=models)
-        await reloaded.reload(
-            f"replica 127.0.0.1:{other.port} of model policy is up", models=models
-        )
+        up = f"replica 127.0.0.1:{other.port} of model policy is up"
+        await reloaded.reload(up, models=models)
         assert await reloaded.status() == 200
         assert len(other.requests) == 1
 

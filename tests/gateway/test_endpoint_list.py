@@ -8,6 +8,7 @@ from gateway.core import Replica
 from gateway.endpoint_list import Endpoint, read, write
 
 URL = "http://10.0.0.1:8000"
+KEY = {"Authorization": "Bearer k"}
 WORDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
 
 
@@ -41,6 +42,21 @@ def test_a_replica_that_is_down_is_a_comment() -> None:
     line = write({"policy": [Replica("policy-0", "", down="restarts in 4 s")]})
     assert line == "# policy-0 of policy is down: restarts in 4 s\n"
     assert read(line) is None
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "replica"),
+    [
+        (Endpoint(URL), Replica("10.0.0.1:8000", URL, {"A": "b"})),
+        (Endpoint("https://h/a b"), Replica("h:443%2Fa%20b", "https://h/a b", {"A": "b"})),
+        (Endpoint(URL, name="x y"), Replica("x%20y", URL, {"A": "b"})),
+        (Endpoint(URL, key="k"), Replica("10.0.0.1:8000", URL, {"A": "b", **KEY})),
+    ],
+)
+def test_a_replica_is_named_and_sent_what_the_line_says(
+    endpoint: Endpoint, replica: Replica
+) -> None:
+    assert endpoint.replica({"A": "b"}) == replica
 
 
 def test_no_key_is_shown() -> None:

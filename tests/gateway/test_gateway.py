@@ -98,11 +98,10 @@ async def test_sessions_stay_where_they_are() -> None:
 async def test_a_broken_configuration_changes_nothing(fake: FakeVllm) -> None:
     async with serving(fake) as client:
         before = client.gateway.parts
-        broken = {"policy": model(fake, middlewares=("nope",))}
+        models = {"policy": model(fake, middlewares=("nope",))}
         with pytest.raises(ConfigError):
-            await reload(
-                client, models=broken, api_keys={"team": "k"}, limits=Limits(total_timeout=1)
-            )
+            await reload(client, models=models, api_keys={"team": "k"}, sessions=Sessions(max=1))
+        assert client.gateway.table.max == Sessions().max
         assert client.gateway.parts is before
         assert (await client.post()).status == 200
 
@@ -198,9 +197,7 @@ async def test_nothing_of_it_runs_after_the_end(fake: FakeVllm) -> None:
     await gateway.start()
     await until(lambda: bool(fake.looks))
     await gateway.stop()
-    assert {
-        task.get_coro() for task in asyncio.all_tasks() - before if "gateway" in repr(task)
-    } == set()
+    assert [task for task in asyncio.all_tasks() - before if "gateway" in repr(task)] == []
 
 
 @frozen

@@ -64,6 +64,18 @@ def test_without_a_configured_secret_each_gateway_has_its_own() -> None:
     assert two.read(one.write(Session("a"))) is None
 
 
+def test_after_a_change_of_configuration_the_old_cookies_count() -> None:
+    old = Identities.of(config.Sessions())
+    new = Identities.of(config.Sessions(headers=("X-Other",)), old)
+    assert new.read(old.write(Session("a"))) == Session("a", "cookie")
+    assert new.headers == ("X-Other",)
+
+
+def test_a_new_secret_ends_the_old_cookies() -> None:
+    old = Identities.of(config.Sessions())
+    assert Identities.of(config.Sessions(secret="s"), old).read(old.write(Session("a"))) is None
+
+
 @pytest.mark.parametrize("value", ["", "a b", "ü", "a" * 257, "a\tb"])
 def test_an_id_that_could_not_stand_in_a_header_is_refused(
     identities: Identities, value: str

@@ -2,14 +2,16 @@
 
 import asyncio
 import errno
+import socket
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 
 import pytest
 
 from gateway.core import Json, Replica
-from gateway.errors import Overloaded, UpstreamError, UpstreamUnreachable
+from gateway.errors import GatewayError, Overloaded, UpstreamError, UpstreamUnreachable
 from gateway.flight import Flight
-from gateway.upstream import Upstream, _unreachable
+from gateway.upstream import KEEP_ALIVE, LARGE, Upstream, _socket, _unreachable
 from tests.fake_vllm import FakeVllm, Gate, Raw, Reset, Status, events
 from tests.serving import HELLO
 
@@ -88,6 +90,59 @@ async def test_a_refused_connection_is_told_apart(fake: FakeVllm, upstream: Upst
     with pytest.raises(UpstreamUnreachable, match="took no connection") as caught:
         await upstream.chat(flight, HELLO)
     assert caught.value.refused
+
+
+async def test_a_connection_that_takes_too_long_is_no_refusal() -> None:
+    with socket.socket() as busy, ExitStack() as waiting:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen(0)
+        for _ in range(2):  # all that the kernel lets wait
+            other = waiting.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(busy.getsockname())
+        flight = Flight(Replica("r", f"http://127.0.0.1:{busy.getsockname()[1]}"), "c", "s")
+        async with Upstream(connect_timeout=0.1) as upstream:
+            with pytest.raises(UpstreamUnreachable, match="took no connection") as caught:
+                await upstream.chat(flight, HELLO)
+    assert not caught.value.refused
+
+
+async def test_a_dead_host_is_noticed_within_a_minute(fake: FakeVllm) -> None:
+    made = _socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", fake.port)))
+    with made:
+        assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        read = [made.getsockopt(socket.IPPROTO_TCP, getattr(socket, o)) for o, _ in KEEP_ALIVE]
+    idle, between, times = read
+    assert idle + between * times <= 60
+
+
+@pytest.mark.parametrize("size", [LARGE - 1, 3 * LARGE])
+async def test_a_long_body_arrives_whole(fake: FakeVllm, upstream: Upstream, size: int) -> None:
+    body = {"messages": [{"role": "user", "content": "x" * size}]}
+    await upstream.chat(on(fake), body)
+    assert fake.requests[0].body == body
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (events({"error": {"message": "no", "code": 503}}), "no"),
+        (events(done=False), "the replica's stream ended without [DONE]"),
+    ],
+)
+async def test_an_error_that_comes_first_in_a_stream_is_raised_before_the_reply(
+    fake: FakeVllm, upstream: Upstream, answer: Raw, message: str
+) -> None:
+    fake.script(answer)
+    with pytest.raises(GatewayError) as caught:
+        await upstream.chat(on(fake), {**HELLO, "stream": True})
+    assert caught.value.message == message
+
+
+async def test_a_stream_of_nothing_has_no_chunks(fake: FakeVllm, upstream: Upstream) -> None:
+    fake.script(events())
+    reply = await upstream.chat(on(fake), {**HELLO, "stream": True})
+    assert [chunk async for chunk in reply.chunks] == []
 
 
 async def test_a_redirect_is_no_answer(fake: FakeVllm, upstream: Upstream) -> None:
