@@ -1,6 +1,6 @@
 """Assembly: from a configuration to the parts of a gateway."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from attrs import frozen
@@ -51,7 +51,7 @@ class Assembly:
         """
         All parts; raises ConfigError with every fault in keys and plugins. Nothing is started.
 
-        Engines of the old parts whose source is the same are taken over.
+        Engines of the old parts whose source is the same are taken over, unless they have failed.
         """
         faults: list[str] = []
         access = _collected(faults, lambda: Access.of(config))
@@ -73,16 +73,15 @@ class Assembly:
         self, config: Config, old: Parts | None
     ) -> tuple[dict[str, Engine], tuple[Group, ...]]:
         wanted = sources(config)
-        running = old.engines if old is not None else {}
-        kept = {n: e for n, e in running.items() if wanted.get(n) == e.source}
-        if old is not None:
-            _refuse_launches(wanted, running, kept)
-        launched = launching({n: source for n, source in wanted.items() if n not in kept})
+        running, groups = (old.engines, old.groups) if old is not None else ({}, ())
+        kept = {n: e for n, e in running.items() if wanted.get(n) == e.source and not e.failed}
+        new = {name: source for name, source in wanted.items() if name not in kept}
+        launched = launching(new, groups)
         engines = {
             name: kept.get(name) or self._engine(name, config, source, launched.launchers[name])
             for name, source in wanted.items()
         }
-        return engines, launched.groups or (old.groups if old is not None else ())
+        return engines, launched.groups or groups
 
     def _engine(self, name: str, config: Config, source: Source, launcher: Launcher) -> Engine:
         model = served_name(config.models[name])
@@ -125,20 +124,6 @@ def _pipelines(config: Config, old: Parts | None) -> dict[str, Sequence[Middlewa
 def _entries(config: Config, name: str) -> Sequence[Entry] | None:
     model = config.models.get(name)
     return entries(model, config.record) if model is not None else None
-
-
-def _refuse_launches(
-    wanted: Mapping[str, Source], running: Mapping[str, Engine], kept: Collection[str]
-) -> None:
-    """All engines of a launch are planned together, when it starts."""
-    changed = [n for n, source in wanted.items() if source.launches and n not in kept]
-    gone = [n for n, engine in running.items() if engine.source.launches and n not in kept]
-    faults = [
-        f"engines are launched and ended with the gateway only: restart it @ models.{name}"
-        for name in dict.fromkeys((*changed, *gone))
-    ]
-    if faults:
-        raise ConfigError(faults)
 
 
 def served_name(model: Model) -> str | None:

@@ -190,8 +190,8 @@ class Launcher(Protocol):
     Where replicas come from.
 
     Entering starts them; the iterator gives the set of them, and again on every change; leaving
-    stops what was started. A restarted replica keeps its name, maybe not its url. A launcher may
-    be entered several times at once, by models that share its replicas.
+    stops what was started. A restarted replica keeps its name, maybe not its url. A launcher is
+    entered once.
     """
 
     def launch(self) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Replica]]]: ...
@@ -202,7 +202,9 @@ class Group(Protocol):
     Launchers that share out one cluster.
 
     The class of a launcher whose models must be planned together has a class method
-    ``together``, which makes the group of all its instances, by the names of their models.
+    ``together(models, running)``, which makes the group of its instances, by the names of their
+    models. When a configuration is read again these are the ones that are new or have changed, and
+    ``running`` are the groups before them; it raises ConfigError.
     """
 
     @property

@@ -136,3 +136,11 @@ class ConfigError(StartError):
 
 class LaunchError(StartError):
     """An engine did not start."""
+
+
+def faults(group: BaseExceptionGroup[StartError]) -> list[str]:
+    """Those of all errors in the group, each once."""
+    found: list[str] = []
+    for error in group.exceptions:
+        found += faults(error) if isinstance(error, BaseExceptionGroup) else error.faults
+    return list(dict.fromkeys(found))

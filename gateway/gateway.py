@@ -40,6 +40,8 @@ class Gateway:
     failed: asyncio.Event = field(factory=asyncio.Event, init=False)
     failure: BaseException | None = field(default=None, init=False)
     """Why an engine cannot go on."""
+    _running: set[Engine] = field(factory=set, init=False)
+    """Those that are ending, too."""
     _stack: AsyncExitStack = field(factory=AsyncExitStack, init=False)
 
     @classmethod
@@ -89,12 +91,16 @@ class Gateway:
 
     async def _stop(self) -> None:
         await self.answers.close()
-        for engine in self.parts.engines.values():
-            await engine.stop()
+        await asyncio.gather(*(engine.stop() for engine in self._running))
 
     async def reload(self, config: Config) -> None:
-        """Go over to this configuration; raises ConfigError, and then nothing has changed."""
-        old, new = self.parts, self._assembly.parts(config, self.parts)
+        """
+        Go over to this configuration; raises ConfigError, and then nothing has changed.
+
+        Returns when the engines that are not wanted any more have ended; one at a time.
+        """
+        old = self.parts
+        new = await asyncio.to_thread(self._assembly.parts, config, old)
         await self._enter(new.catalog, old.catalog)
         self._go_by(old.config, config)
         for name, engine in new.engines.items():
@@ -103,10 +109,9 @@ class Gateway:
         self.parts = new
         for engine in new.engines.values():
             if engine.task is None:
-                self._run(engine)
-        for name, engine in old.engines.items():
-            if new.engines.get(name) is not engine:
-                await engine.stop()
+                self._run(engine, needed=False)
+        gone = [e for name, e in old.engines.items() if new.engines.get(name) is not e]
+        await asyncio.gather(*(engine.stop() for engine in gone))
 
     def _go_by(self, old: Config, new: Config) -> None:
         sessions = new.sessions
@@ -127,12 +132,16 @@ class Gateway:
             if id(owner) not in entered:
                 await self._stack.enter_async_context(owner)
 
-    def _run(self, engine: Engine) -> None:
-        engine.start().add_done_callback(self._ended)
+    def _run(self, engine: Engine, *, needed: bool = True) -> None:
+        self._running.add(engine)
+        task = engine.start(needed=needed)
+        task.add_done_callback(self._ended)
+        task.add_done_callback(lambda _: self._running.discard(engine))
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
-        if not task.cancelled() and self.failure is None:
-            self.failure = task.exception()
+        error = None if task.cancelled() else task.exception()
+        if error is not None and self.failure is None:
+            self.failure = error
             self.failed.set()
 
 

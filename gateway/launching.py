@@ -1,6 +1,6 @@
 """The launchers of a configuration's models, and which of them start together."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import field, frozen
 
@@ -18,11 +18,6 @@ class Source:
 
     plugin: str
     options: Options = field(repr=False)
-
-    @property
-    def launches(self) -> bool:
-        """Whether it starts engines, which takes minutes and GPUs."""
-        return self.plugin == _LAUNCHED
 
 
 @frozen
@@ -50,8 +45,12 @@ def sources(config: Config, *, reachable: bool = False) -> dict[str, Source]:
     return found
 
 
-def launching(given: Mapping[str, Source]) -> Launching:
-    """The launchers; raises ConfigError with every fault in their options."""
+def launching(given: Mapping[str, Source], running: Sequence[Group] = ()) -> Launching:
+    """
+    The launchers; raises ConfigError with every fault in their options.
+
+    ``running`` are the groups that they may share a cluster with.
+    """
     found: dict[str, Launcher] = {}
     faults: list[str] = []
     for name, source in given.items():
@@ -61,16 +60,17 @@ def launching(given: Mapping[str, Source]) -> Launching:
             )
     if faults:
         raise ConfigError(faults)
-    groups = tuple(_groups(found))
+    groups = tuple(_groups(found, running))
     together = {name: launcher for group in groups for name, launcher in group.launchers.items()}
     return Launching({**found, **together}, groups)
 
 
-def _groups(found: Mapping[str, Launcher]) -> Iterator[Group]:
+def _groups(found: Mapping[str, Launcher], running: Sequence[Group]) -> Iterator[Group]:
     for kind in dict.fromkeys(map(type, found.values())):
         together = getattr(kind, "together", None)
         if together is not None:
-            yield together({name: one for name, one in found.items() if type(one) is kind})
+            models = {name: one for name, one in found.items() if type(one) is kind}
+            yield together(models, running)
 
 
 def _source(name: str, config: Config, reachable: bool) -> Source:
@@ -78,7 +78,7 @@ def _source(name: str, config: Config, reachable: bool) -> Source:
     if model.launches:
         return Source(_LAUNCHED, _local(name, config, reachable))
     source = Source(*named(model.launcher or {"external": _external(name, model)}))
-    if source.launches:
+    if source.plugin == _LAUNCHED:
         where = f"models.{name}.launcher"
         raise ConfigError(f"engines are launched by vllm_serve_kwargs @ {where}")
     return source

@@ -50,7 +50,7 @@ class LocalVllm:
     """Whether gateways elsewhere will use the engines, so that this machine alone won't do."""
 
     @classmethod
-    def together(cls, models: Mapping[str, "LocalVllm"]) -> Group:
+    def together(cls, models: Mapping[str, "LocalVllm"], running: Sequence[Group] = ()) -> Group:
         """One launch for these models, by name; raises ConfigError with all faults."""
         flights: list[Preflight] = []
         faults: list[str] = []
@@ -65,7 +65,9 @@ class LocalVllm:
             raise ConfigError(faults)
         addresses = {model.ray_address for model in models.values()}
         reachable = any(model.reachable for model in models.values())
-        return Launch(Order(flights, addresses.pop(), reachable))
+        order = Order(flights, addresses.pop(), reachable)
+        launches = [group for group in running if isinstance(group, Launch)]
+        return launches[0].followed_by(order) if launches else Launch(order)
 
     def launch(self) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Replica]]]:
         return self.together({"engine": self}).launchers["engine"].launch()

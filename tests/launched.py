@@ -108,7 +108,7 @@ class Command:
     @property
     def urls(self) -> dict[str, str]:
         """By replica, the last one of each."""
-        return dict(re.findall(r"(policy-\d) answers on (http://\S+)$", self.log, re.MULTILINE))
+        return dict(re.findall(r"(\S+-\d) answers on (http://\S+)$", self.log, re.MULTILINE))
 
     @contextmanager
     def engine(self, name: str) -> Iterator["Engine"]:

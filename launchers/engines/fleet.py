@@ -1,149 +1,133 @@
-"""All engines of all models: planned together, their weights fetched, then kept running."""
+"""All engines of all models: batches of them come, and models go, on one cluster."""
 
 import asyncio
-import logging
-import os
-import sys
-import time
-from collections.abc import Callable, Sequence
-from importlib.util import find_spec
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack
+from itertools import takewhile
 from typing import NoReturn
 
-from attrs import define, field
+from attrs import define, evolve, field
+from cattrs import structure
 
 from gateway.core import Json
-from gateway.errors import LaunchError
+from gateway.errors import LaunchError, faults
+from launchers.engines.batch import Batch
 from launchers.engines.cluster import Cluster, cluster, head
-from launchers.engines.command import environment
-from launchers.engines.engine import Engine
-from launchers.engines.interpreter import to_install
-from launchers.engines.planned import LOOPBACK, Planned, planned, specification
+from launchers.engines.planned import Planned, planned
+from launchers.engines.planning.topology import Node
 from launchers.engines.preflight import Preflight
-from launchers.engines.serving import Serving
-from launchers.engines.weights.fetching import Wanted, fetch_all
-from launchers.engines.weights.progress import Display, Progress
-
-logger = logging.getLogger(__name__)
-
-OPEN = (
-    "vLLM asks for the key below /v1, /v2, /inference and /cohere only: /invocations, which "
-    "answers like chat, /tokenize, /metrics and others are open to anybody"
-)
 
 
 @define(eq=False)
 class Fleet:
-    """The engines of these models; ``say`` is told the state of all of them at every change."""
+    """
+    What runs for a gateway; ``say`` is told the states of all replicas at every change.
 
-    flights: Sequence[Preflight]
+    Models are told apart by keys, since the former engines of one may be ending still while new
+    ones are wanted under its name.
+    """
+
+    ray_address: str | None
     reachable: bool
     """Whether other machines must reach the engines."""
     say: Callable[[Json], None]
-    _engines: list[tuple[str, Engine]] = field(factory=list, init=False)
+    _batches: dict[str, Batch] = field(factory=dict, init=False)
+    """By the keys of the models, in the order in which they were wanted."""
+    _names: dict[str, str] = field(factory=dict, init=False)
+    """Of the models, by their keys."""
+    _left: asyncio.Condition = field(factory=asyncio.Condition, init=False)
+    """Notified when the engines of a model have ended."""
+    _cluster: Cluster | None = field(default=None, init=False)
+    _joining: asyncio.Lock = field(factory=asyncio.Lock, init=False)
+    _planning: asyncio.Lock = field(factory=asyncio.Lock, init=False)
+    _stack: AsyncExitStack = field(factory=AsyncExitStack, init=False)
+    _tasks: asyncio.TaskGroup = field(factory=asyncio.TaskGroup, init=False)
+
+    async def run(self, first: Sequence[Preflight], wishes: AsyncIterator[Json]) -> None:
+        """
+        Launch the first models, then do as is wished; what runs then ends when cancelled.
+
+        A wish is ``{"start": KEY, "flight": FLIGHT}`` or ``{"end": KEY}``; the keys of the first
+        ones are their names. Raises LaunchError when the cluster is lost.
+        """
+        async with self._stack, self._tasks:
+            if first:
+                self._start({flight.serving.name: flight for flight in first}, patient=False)
+            async for wish in wishes:
+                if "start" in wish:
+                    flight = structure(wish["flight"], Preflight)
+                    self._start({wish["start"]: flight}, patient=True)
+                else:
+                    self._tasks.create_task(self._end(wish["end"]))
 
     @property
-    def _servings(self) -> list[Serving]:
-        return [flight.serving for flight in self.flights]
+    def joins(self) -> bool:
+        return head(self.ray_address) is not None
 
-    async def run(self, ray_address: str | None) -> NoReturn:
-        """Launch them, and keep them running; raises LaunchError if one does not come up."""
-        self._all_are("not started yet")
-        flights = self.flights
-        _require(flights, joins=head(ray_address) is not None)
-        for note in dict.fromkeys(f"model {f.serving.name}: {n}" for f in flights for n in f.notes):
-            logger.warning("%s", note)
-        self._all_are("waiting for Ray")
-        async with cluster(ray_address) as joined:
-            plans = planned(await asyncio.to_thread(joined.nodes), flights)
-            await self._fetch(joined, plans)
-            await self._keep(joined, plans)
+    async def cluster(self) -> Cluster:
+        async with self._joining:
+            if self._cluster is None:
+                entering = cluster(self.ray_address)
+                self._cluster = await self._stack.enter_async_context(entering)
+                self._tasks.create_task(_last(self._cluster))
+            return self._cluster
 
-    def _all_are(self, down: str) -> None:
-        states = {
-            serving.name: [{"name": name, "url": "", "down": down} for name in serving.names]
-            for serving in self._servings
-        }
-        self.say({"replicas": states})
+    async def places(self, joined: Cluster, flights: Sequence[Preflight]) -> list[Planned]:
+        async with self._planning:
+            unsettled = [plan for batch in self._all for plan in batch.unsettled]
+            nodes = await asyncio.to_thread(joined.nodes)
+            return planned([_without(node, unsettled) for node in nodes], flights)
 
-    async def _fetch(self, joined: Cluster, plans: Sequence[Planned]) -> None:
-        self._all_are("looking for its weights")
-        wanted = [(_wanted(planned.serving), planned.placement.nodes) for planned in plans]
-        with Display(sys.stderr) as display:
+    @property
+    def _all(self) -> list[Batch]:
+        return [*dict.fromkeys(self._batches.values())]
 
-            def report(progress: Progress) -> None:
-                display(progress)
-                share = f", {progress.done / progress.total:.0%}" if progress.total else ""
-                self._all_are(f"fetching weights: {progress.label}{share}")
+    def _start(self, flights: dict[str, Preflight], *, patient: bool) -> None:
+        batch = Batch(flights, self.reachable, self._changed, patient)
+        for key, flight in flights.items():
+            self._batches[key], self._names[key] = batch, flight.serving.name
+        batch.task = self._tasks.create_task(self._run(batch))
 
-            await fetch_all(wanted, joined.errand, report)
+    async def _run(self, batch: Batch) -> None:
+        try:
+            await self._alone(batch)
+            await batch.run(self)
+        except* LaunchError as group:
+            self.say({"failed": dict.fromkeys(batch.flights, faults(group))})
 
-    async def _keep(self, joined: Cluster, plans: Sequence[Planned]) -> NoReturn:
-        logs = _log_folder()
-        self._engines = [(p.serving.name, self._engine(joined, p, logs)) for p in plans]
-        if any(engine.spec["host"] != LOOPBACK for _, engine in self._engines):
-            logger.warning("the engines can be reached from other machines; %s", OPEN)
-        async with asyncio.TaskGroup() as tasks:
-            for _, engine in self._engines:
-                tasks.create_task(engine.run())
-            await joined.gone()  # an engine that stays down ends its own task only
-            raise LaunchError("the Ray cluster that was started here is gone")
+    async def _alone(self, batch: Batch) -> None:
+        """Wait until the former engines of its models have ended."""
+        names = {flight.serving.name for flight in batch.flights.values()}
 
-    def _engine(self, joined: Cluster, planned: Planned, logs: Path) -> Engine:
-        serving, place = planned.serving, planned.placement
-        spec = specification(planned, joined, logs, reachable=self.reachable)
-        nodes = ", ".join(node.ip for node in place.nodes)
-        logger.info("%s is started on %s, its log is %s", place.name, nodes, spec["log"])
-        return Engine(
-            place.name,
-            spec,
-            joined.place(place.nodes, planned.gpus),
-            serving.startup_timeout,
-            self._changed,
-            _shown(serving),
-        )
+        def former() -> bool:
+            before = takewhile(lambda key: self._batches[key] is not batch, self._batches)
+            return any(self._names[key] in names for key in before)
+
+        if former():
+            batch.wait_for("waiting for its former engines to end")
+        async with self._left:
+            await self._left.wait_for(lambda: not former())
+
+    async def _end(self, key: str) -> None:
+        await self._batches[key].end(key)
+        async with self._left:
+            del self._batches[key], self._names[key]
+            self._left.notify_all()
+        self.say({"ended": key})
 
     def _changed(self) -> None:
-        states: dict[str, list[Json]] = {serving.name: [] for serving in self._servings}
-        for model, engine in self._engines:
-            state = {"name": engine.name, "url": engine.url or "", "down": engine.down}
-            states[model].append(state)
+        states: dict[str, list[Json]] = {}
+        for batch in self._all:
+            states |= batch.states
         self.say({"replicas": states})
 
 
-def _require(flights: Sequence[Preflight], *, joins: bool) -> None:
-    """
-    Raises LaunchError with what must be installed, before anything is downloaded.
-
-    An interpreter that is not here may be on the nodes of a cluster that it ``joins``.
-    """
-    own = sys.executable
-    sentences = [f.missing for f in flights if f.found is not None or not joins]
-    if find_spec("ray") is None and all(f.serving.python != own for f in flights):
-        sentences.append(to_install(own, ["ray"]))
-    if faults := [sentence for sentence in dict.fromkeys(sentences) if sentence]:
-        raise LaunchError(faults)
+async def _last(joined: Cluster) -> NoReturn:
+    await joined.gone()
+    raise LaunchError("the Ray cluster that was started here is gone")
 
 
-def _wanted(serving: Serving) -> Wanted:
-    return Wanted(
-        model=serving.model,
-        revision=serving.kwargs.get("revision"),
-        hf_home=serving.hf_home,
-        token=serving.hf_token,
-        load_format=serving.kwargs.get("load_format"),
-        python=serving.python,
-        environment=environment(serving),
-    )
-
-
-def _shown(serving: Serving) -> Callable[[str], bool] | None:
-    if serving.debug:
-        return lambda line: True
-    return (lambda line: "throughput:" in line) if serving.stats else None
-
-
-def _log_folder() -> Path:
-    """A folder of this launch's own, on every node."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state) / "gym-gateway" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+def _without(node: Node, plans: Sequence[Planned]) -> Node:
+    """The node without the GPUs of these; those of an engine on several nodes count on each."""
+    there = [plan for plan in plans if node.id in {one.id for one in plan.placement.nodes}]
+    return evolve(node, gpus=max(0, node.gpus - sum(plan.gpus for plan in there)))

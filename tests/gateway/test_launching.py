@@ -94,7 +94,7 @@ class Twin:
     size: int = 1
 
     @classmethod
-    def together(cls, models: Mapping[str, "Twin"]) -> "Twins":
+    def together(cls, models: Mapping[str, "Twin"], _: Sequence[Group] = ()) -> "Twins":
         return Twins({name: Share(sum(m.size for m in models.values())) for name in models})
 
 

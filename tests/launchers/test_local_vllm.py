@@ -94,6 +94,14 @@ def test_models_are_launched_together() -> None:
     assert [serving.name for serving in group.order.servings] == ["policy", "judge"]
 
 
+def test_models_that_come_later_share_the_process_of_the_first() -> None:
+    first = LocalVllm.together({"policy": local()})
+    later = LocalVllm.together({"judge": local()}, [first])
+    assert isinstance(first, Launch)
+    assert isinstance(later, Launch)
+    assert later.driver is first.driver
+
+
 def test_the_faults_of_all_models_come_at_once() -> None:
     wrong = local(vllm_serve_kwargs={"max_model_length": 1, "x": 1})
     with pytest.raises(ConfigError) as raised:

@@ -17,6 +17,8 @@ EXIT_WHILE = "STAND_IN_EXIT_WHILE"
 """A file: while it exists, starts end with exit code 1 (or that of STAND_IN_EXIT)."""
 HANG_WHILE = "STAND_IN_HANG_WHILE"
 """A file: while it exists, nothing is answered; each POST that waits gets a line in it."""
+PAUSE_WHILE = "STAND_IN_PAUSE_WHILE"
+"""A file: while it exists, streams stop after what they have sent; each gets a line in it."""
 IGNORE_TERM = "STAND_IN_IGNORE_TERM"
 """If set, neither the server nor its engine core ends on SIGTERM."""
 STRAY = "STAND_IN_STRAY"
@@ -55,7 +57,16 @@ def binds_late() -> None:
 
 def hangs(noted: str = "") -> None:
     """Return when there is an answer to give; until then what is noted is a line in the file."""
-    file = os.environ.get(HANG_WHILE)
+    _waits(HANG_WHILE, noted)
+
+
+def pauses() -> None:
+    """Return when a stream may go on."""
+    _waits(PAUSE_WHILE, "a stream")
+
+
+def _waits(name: str, noted: str) -> None:
+    file = os.environ.get(name)
     if noted and file is not None and Path(file).exists():
         with Path(file).open("a") as waiting:
             waiting.write(f"{noted}\n")

@@ -91,6 +91,7 @@ class Answers(BaseHTTPRequestHandler):
         frame = self.frame(asked, "chat.completion.chunk")
         for fields in self.events(asked):
             self.chunk(f"data: {json.dumps({**frame, **fields})}\n\n")
+            behaviour.pauses()
         self.chunk("data: [DONE]\n\n")
         self.chunk("")
 
