@@ -266,6 +266,27 @@ async def test_an_overloaded_replica_keeps_its_session() -> None:
     assert moved == 0
 
 
+async def test_any_number_of_overloaded_answers_takes_no_replica_down() -> None:
+    async with replicas(2) as fakes, serving(*fakes, health=SELDOM) as client:
+        fakes[0].script(*[FULL] * 5)
+        for _ in range(5):
+            await client.post(**at("s"))
+        assert member(client, fakes[0]).up
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_only_broken_calls_in_a_row_take_a_replica_down(
+    answered: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    junk = Raw(b"junk", content_type="application/json")
+    between = [Status(400, {"error": {"message": "no"}})] if answered else []
+    async with replicas(2) as fakes, serving(*fakes, health=SELDOM) as client:
+        fakes[0].script(junk, junk, *between, junk)
+        for _ in range(3 + len(between)):
+            await client.post(**at("s"))
+    assert (f"replica {name(fakes[0])} of model policy is down" in caplog.text) != answered
+
+
 async def test_a_call_that_went_elsewhere_leaves_the_cookie_as_it_was() -> None:
     async with replicas(2) as fakes, serving(*fakes) as client:
         cookie = (await client.post()).response.cookies["gym_gateway"].value
