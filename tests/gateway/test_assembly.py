@@ -1,15 +1,16 @@
 """From a configuration to the parts of a gateway."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from attrs import evolve
+from attrs import evolve, frozen
 
 from gateway.assembly import Parts
 from gateway.config import Config, Health, Limits, Model, Sessions
-from gateway.core import Json
-from gateway.errors import ConfigError
+from gateway.core import Json, Replica
+from gateway.errors import ConfigError, LaunchError
 from gateway.gateway import Gateway
 from tests.launchers.engines.servings import ENVIRONMENT, SIZES
 
@@ -124,3 +125,29 @@ def test_middlewares_that_have_not_changed_are_taken_over() -> None:
 def test_cookies_are_understood_after_a_change_without_a_secret() -> None:
     old, new = again(SHARING, sessions=Sessions(cookie="other"))
     assert new.identities._signer is old.identities._signer
+
+
+async def test_engines_that_have_failed_are_made_anew() -> None:
+    gateway = Gateway.of(Config({"policy": Model(launcher=f"{__name__}:Broken"), "judge": JUDGE}))
+    old = gateway.parts.engines
+    await old["policy"].start(needed=False)
+    new = gateway._assembly.parts(gateway.parts.config, gateway.parts).engines
+    assert [new[name] is old[name] for name in ("policy", "judge")] == [False, True]
+
+
+def test_launched_engines_that_have_not_changed_are_taken_over() -> None:
+    policy = Model(model="org/a", vllm_serve_kwargs=SIZES, vllm_serve_env_vars=ENVIRONMENT)
+    config = Config({"policy": policy, "judge": evolve(policy, model="org/b")})
+    old, new = again(config, models={**config.models, "judge": evolve(policy, model="org/c")})
+    kept = [new.engines[name] is old.engines[name] for name in ("policy", "judge")]
+    assert kept == [True, False]
+
+
+@frozen
+class Broken:
+    """A launcher that starts nothing."""
+
+    @asynccontextmanager
+    async def launch(self) -> AsyncIterator[AsyncIterator[Sequence[Replica]]]:
+        raise LaunchError("no GPUs")
+        yield

@@ -19,20 +19,25 @@ from gateway.routing.replicas import Replicas, Rules
 from gateway.upstream import Upstream
 from tests.fake_vllm import FakeVllm
 from tests.gateway.routing.members import table
+from tests.serving import until
 
 
 @frozen
 class Given:
-    """A launcher of the sets that the test gives."""
+    """A launcher of the sets that the test gives, and of its failure."""
 
-    sets: "asyncio.Queue[Sequence[Replica]]" = field(factory=asyncio.Queue)
+    sets: "asyncio.Queue[Sequence[Replica] | LaunchError]" = field(factory=asyncio.Queue)
     entered: list[str] = field(factory=list)
 
     @asynccontextmanager
     async def launch(self) -> AsyncIterator[AsyncIterator[Sequence[Replica]]]:
         async def given() -> AsyncIterator[Sequence[Replica]]:
             while True:
-                yield await self.sets.get()
+                match await self.sets.get():
+                    case LaunchError() as error:
+                        raise error
+                    case replicas:
+                        yield replicas
 
         self.entered.append("in")
         try:
@@ -45,9 +50,11 @@ class Given:
 class Broken:
     """A launcher that starts nothing."""
 
+    fault: str = "no GPUs"
+
     @asynccontextmanager
     async def launch(self) -> AsyncIterator[AsyncIterator[Sequence[Replica]]]:
-        raise LaunchError("no GPUs")
+        raise LaunchError(self.fault)
         yield
 
 
@@ -110,6 +117,55 @@ async def test_one_that_cannot_start_has_failed() -> None:
         with pytest.raises(ExceptionGroup) as caught:
             await task
     assert caught.group_contains(LaunchError, match="no GPUs")
+
+
+async def test_one_that_is_not_needed_stays_down_and_says_why(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with Upstream(1.0) as upstream:
+        one = engine(Broken("no GPUs; its log ends with\nlast words"), upstream)
+        await one.start(needed=False)
+        assert one.failed
+    assert one.replicas.waiting_for == ["policy (failed: no GPUs)"]
+    assert caplog.messages[-1] == (
+        "the replicas of policy stay down: no GPUs; its log ends with\nlast words"
+    )
+
+
+async def test_the_names_of_replicas_that_failed_are_kept(fake: FakeVllm) -> None:
+    launcher = Given()
+    async with Upstream(1.0) as upstream:
+        one = engine(launcher, upstream)
+        task = one.start(needed=False)
+        launcher.sets.put_nowait(
+            [Replica("a", "", {}, "starting"), Replica("b", "", {}, "starting")]
+        )
+        launcher.sets.put_nowait(LaunchError("no GPUs"))
+        await task
+    assert one.replicas.waiting_for == ["a (failed: no GPUs)", "b (failed: no GPUs)"]
+
+
+async def test_once_it_was_up_its_failure_counts(fake: FakeVllm) -> None:
+    launcher = Given()
+    async with Upstream(1.0) as upstream:
+        one = engine(launcher, upstream)
+        task = one.start(needed=False)
+        launcher.sets.put_nowait([Replica("a", fake.url)])
+        await until(lambda: one._needed)
+        launcher.sets.put_nowait(LaunchError("the launch ended"))
+        with pytest.raises(ExceptionGroup) as caught:
+            await task
+    assert caught.group_contains(LaunchError, match="the launch ended")
+
+
+async def test_it_is_told_to_end_but_once() -> None:
+    launcher = Given()
+    async with Upstream(1.0) as upstream:
+        one = engine(launcher, upstream)
+        task = one.start()
+        await until(lambda: launcher.entered == ["in"])
+        await asyncio.gather(one.stop(), one.stop())
+        assert task.cancelling() == 1
 
 
 async def test_what_has_changed_in_the_configuration_counts_from_then_on() -> None:

@@ -1,5 +1,7 @@
 """What can go wrong, and with which status the client hears of it."""
 
+from typing import Any
+
 import pytest
 
 from gateway import errors
@@ -51,3 +53,9 @@ def test_the_faults_of_a_start_are_told_at_once(kind: type[StartError]) -> None:
 
 def test_one_fault_may_be_given_alone() -> None:
     assert ConfigError("one").faults == ["one"]
+
+
+def test_the_faults_of_a_group_are_those_of_all_its_errors_each_once() -> None:
+    inner: Any = ExceptionGroup("inner", [ConfigError("two"), LaunchError(["one", "three"])])
+    outer: Any = ExceptionGroup("outer", [LaunchError("one"), inner])
+    assert errors.faults(outer) == ["one", "two", "three"]

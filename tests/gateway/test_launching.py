@@ -87,6 +87,15 @@ def test_there_is_one_way_to_launch() -> None:
     ]
 
 
+def test_models_that_come_later_are_launched_beside_those_that_run() -> None:
+    first = launching(sources(Config({"policy": local()})))
+    (group,) = launching(sources(Config({"judge": local()})), first.groups).groups
+    assert isinstance(group, Launch)
+    assert isinstance(first.groups[0], Launch)
+    assert group.driver is first.groups[0].driver
+    assert [serving.name for serving in servings(group)] == ["judge"]
+
+
 @frozen
 class Twin:
     """A launcher whose models start together."""
