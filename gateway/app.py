@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from gateway.access import middlewares
-from gateway.admin import Admin
 from gateway.config import Config
-from gateway.endpoints import Endpoints
 from gateway.gateway import Gateway
-from gateway.session_endpoints import SessionEndpoints
-from gateway.transport import Discreet, add_headers, call_id, errors
+from gateway.web.access import middlewares
+from gateway.web.admin import Admin
+from gateway.web.endpoints import Endpoints
+from gateway.web.session_endpoints import SessionEndpoints
+from gateway.web.transport import Discreet, add_headers, call_id, errors
 
 GATEWAY = web.AppKey("gateway", Gateway)
 

@@ -5,7 +5,6 @@ from typing import TypeVar
 
 from attrs import frozen
 
-from gateway.access import Access
 from gateway.config import Config, Model
 from gateway.config.chain import collecting
 from gateway.core import Group, Launcher, Middleware
@@ -20,7 +19,8 @@ from gateway.routing.replicas import Replicas
 from gateway.routing.session_table import SessionTable
 from gateway.served import Catalog, Served
 from gateway.sessions import Identities
-from gateway.upstream import Upstream
+from gateway.upstream.connections import Upstream
+from gateway.web.access import Access
 
 T = TypeVar("T")
 

@@ -19,13 +19,13 @@ from gateway.arguments import Arguments, parse
 from gateway.codec import decode_request
 from gateway.config import Config, show
 from gateway.config.shipped import listing
-from gateway.draining import Draining
 from gateway.errors import ConfigError, GatewayError, LaunchError, StartError
 from gateway.explain import explain
 from gateway.gateway import Gateway
 from gateway.masking import masked, without_user
 from gateway.pipeline import entries
 from gateway.publish import publish
+from gateway.web.draining import Draining
 
 logger = logging.getLogger(__name__)
 

@@ -7,15 +7,15 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 from attrs import define, field
 
-from gateway.answers import Answers
 from gateway.assembly import Assembly, Parts
-from gateway.calls import Calls
 from gateway.config import Config
 from gateway.engines import Engine
 from gateway.metrics import Metrics, ReplicaState
 from gateway.routing.session_table import SessionTable
 from gateway.served import Catalog
-from gateway.upstream import Upstream
+from gateway.upstream.connections import Upstream
+from gateway.web.answers import Answers
+from gateway.web.calls import Calls
 
 logger = logging.getLogger(__name__)
 

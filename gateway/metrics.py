@@ -16,7 +16,7 @@ from gateway.counts import REPLICA, Counts, families
 
 KNOWN = 1000
 """Replicas with counts; beyond that the oldest that are gone are forgotten."""
-REASONS = frozenset({"refused", "broken", "timeout", "429", "502", "503", "504"})
+REASONS = frozenset({"refused", "broken", "429", "502", "503", "504"})
 """Why a call is tried again; any other counts as ``other``."""
 
 State = Literal["up", "down", "draining"]

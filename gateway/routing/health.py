@@ -11,7 +11,7 @@ from gateway.errors import ConfigError, GatewayError, UpstreamUnreachable
 from gateway.routing.inspection import Card, differences, faults, inspect, look
 from gateway.routing.member import Member
 from gateway.routing.replicas import Replicas
-from gateway.upstream import Upstream
+from gateway.upstream.connections import Upstream
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from attrs import field, frozen
 from gateway.codec import decode
 from gateway.core import Json, Replica
 from gateway.errors import UpstreamError
-from gateway.upstream import Upstream
+from gateway.upstream.connections import Upstream
 
 
 @frozen

@@ -6,10 +6,10 @@ from attrs import define, field
 
 from gateway.core import Replica
 from gateway.errors import GatewayError
-from gateway.flight import Flight
 from gateway.routing.inspection import Card
 from gateway.routing.session_table import SessionTable
 from gateway.routing.slots import Slots
+from gateway.upstream.flight import Flight
 
 
 @define(eq=False)

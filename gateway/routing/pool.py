@@ -11,13 +11,13 @@ from attrs import define, evolve, field, frozen
 
 from gateway.core import Ask, Call, Json, Once, Reply, Session
 from gateway.errors import GatewayError, UpstreamError, UpstreamUnreachable
-from gateway.flight import Flight
 from gateway.metrics import Metrics
 from gateway.routing.member import Member
 from gateway.routing.replicas import Replicas
 from gateway.routing.slots import Moved
 from gateway.routing.tries import Tries, reason
-from gateway.upstream import Upstream
+from gateway.upstream.connections import Upstream
+from gateway.upstream.flight import Flight
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from gateway.placements.least_loaded import LeastLoaded
 from gateway.placements.round_robin import RoundRobin
 from gateway.routing.health import Health as Looks
 from gateway.routing.replicas import Replicas, Rules
-from gateway.upstream import Upstream
+from gateway.upstream.connections import Upstream
 from tests.fake_vllm import FakeVllm
 from tests.gateway.routing.members import table
 from tests.serving import until

@@ -5,7 +5,7 @@ import pytest
 from gateway import codec
 from gateway.errors import UpstreamError
 from gateway.overflow import is_overflow
-from gateway.upstream_error import read_error
+from gateway.upstream.error import read_error
 from tests import recorded
 
 TOO_LONG = [

@@ -11,7 +11,7 @@ from gateway.routing.pool import Pool
 from gateway.routing.replicas import Replicas
 from gateway.routing.session_table import SessionTable
 from gateway.served import Catalog, Served, request_half
-from gateway.upstream import Upstream
+from gateway.upstream.connections import Upstream
 from middlewares.developer_role import DeveloperRole
 from middlewares.sampling_overrides import SamplingOverrides
 from tests.calls import call

@@ -15,7 +15,7 @@ from gateway.placements.round_robin import RoundRobin
 from gateway.routing.health import Health
 from gateway.routing.member import Member
 from gateway.routing.replicas import Replicas, Rules
-from gateway.upstream import Upstream
+from gateway.upstream.connections import Upstream
 from tests.fake_vllm import FakeVllm, Gate, Hang, Raw, Reset, Status, events, replicas
 from tests.gateway.routing.members import table
 from tests.serving import CHAT, HELLO, Client, serving, until

@@ -5,7 +5,7 @@ import pytest
 from gateway.core import Replica
 from gateway.errors import UpstreamUnreachable
 from gateway.routing.inspection import Card, differences, faults, inspect
-from gateway.upstream import Upstream
+from gateway.upstream.connections import Upstream
 from tests.fake_vllm import FakeVllm, Status
 
 

@@ -4,9 +4,9 @@ import asyncio
 
 from gateway.core import Replica, Session
 from gateway.errors import UpstreamUnreachable
-from gateway.flight import Flight
 from gateway.routing.member import Member
-from gateway.upstream import Upstream
+from gateway.upstream.connections import Upstream
+from gateway.upstream.flight import Flight
 from tests.fake_vllm import FakeVllm, Gate, events
 from tests.gateway.routing.members import CARD, member, pool
 from tests.serving import HELLO, until

@@ -14,11 +14,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from gateway.core import Session
 from gateway.errors import BadRequest, NoReplica, NotFound, UpstreamUnreachable
-from gateway.flight import Flight
 from gateway.routing.inspection import Card
 from gateway.routing.member import Member
 from gateway.routing.replicas import Replicas, Rules
 from gateway.routing.slots import Moved
+from gateway.upstream.flight import Flight
 from tests.gateway.routing.members import CARD, pool, replica
 from tests.serving import until
 

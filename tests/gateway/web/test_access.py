@@ -13,11 +13,11 @@ from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.access import ADMIN, Access, Need, middlewares, need_of
 from gateway.app import build
 from gateway.config import Config, KeyFile, load, show
 from gateway.errors import ConfigError, Forbidden, GatewayError, Unauthorized
-from gateway.transport import call_id, errors
+from gateway.web.access import ADMIN, Access, Need, middlewares, need_of
+from gateway.web.transport import call_id, errors
 from tests.fake_vllm import FakeVllm
 from tests.serving import serving
 

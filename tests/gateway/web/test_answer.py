@@ -9,10 +9,10 @@ from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-import gateway.answer
-from gateway.answer import Answer, Reader
+import gateway.web.answer
 from gateway.errors import GatewayError, NoReplica
-from tests.gateway.seated import answer
+from gateway.web.answer import Answer, Reader
+from tests.gateway.web.seated import answer
 from tests.serving import until
 
 Left = list[tuple[Answer, bool]]
@@ -162,7 +162,7 @@ async def adding(made: Answer, data: bytes) -> AsyncIterator["asyncio.Task[None]
 
 @pytest.fixture
 def high_water(monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(gateway.answer, "HIGH_WATER", 10)
+    monkeypatch.setattr(gateway.web.answer, "HIGH_WATER", 10)
     return 10
 
 

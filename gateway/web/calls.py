@@ -8,19 +8,20 @@ import aiohttp
 from attrs import frozen
 
 from gateway import sse
-from gateway.answer import Answer
-from gateway.asked import Asked
 from gateway.chat_request import TOKENIZE_FIELDS, tokenize_body
 from gateway.codec import encode
 from gateway.core import Call, Chunk, Json, Reply
 from gateway.dialects import Dialect, Encoder
 from gateway.dialects.envelope import openai_error
 from gateway.errors import GatewayError, UpstreamError
-from gateway.flight import Flight
-from gateway.meter import Meter
 from gateway.native import Native
 from gateway.overflow import HEADERS, empty_reply, is_overflow, told
-from gateway.upstream import Upstream, parts, passed_on, read
+from gateway.upstream.connections import Upstream, passed_on
+from gateway.upstream.flight import Flight
+from gateway.upstream.reading import parts, read
+from gateway.web.answer import Answer
+from gateway.web.asked import Asked
+from gateway.web.meter import Meter
 
 logger = logging.getLogger(__name__)
 

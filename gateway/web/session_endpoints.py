@@ -9,7 +9,7 @@ from attrs import frozen
 from gateway.core import Json
 from gateway.gateway import Gateway
 from gateway.routing.session_table import Entry
-from gateway.transport import json_response
+from gateway.web.transport import json_response
 
 
 @frozen

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from gateway.core import Chunk, Json
-from gateway.draining import NOTICE
+from gateway.web.draining import NOTICE
 from tests.fake_vllm import FakeVllm, Gate, Hang, events
 from tests.gateway.commands import running, until_refused, write
 from tests.gateway_process import Gateway

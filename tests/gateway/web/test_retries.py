@@ -9,12 +9,12 @@ from attrs import define, field
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-import gateway.retries
-from gateway.answer import Answer
+import gateway.web.retries
 from gateway.core import Session
 from gateway.errors import BadRequest
-from gateway.retries import ENTRY, LONGEST_KEY, REPLAY, Fingerprint, Retries
-from tests.gateway.seated import answer
+from gateway.web.answer import Answer
+from gateway.web.retries import ENTRY, LONGEST_KEY, REPLAY, Fingerprint, Retries
+from tests.gateway.web.seated import answer
 
 RETRY = {"x-stainless-retry-count": "1"}
 
@@ -185,7 +185,7 @@ def test_a_key_of_another_session_means_nothing(retries: Retries) -> None:
 def test_above_the_budget_the_oldest_is_forgotten(
     retries: Retries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway.retries, "BUDGET", 3 * ENTRY)
+    monkeypatch.setattr(gateway.web.retries, "BUDGET", 3 * ENTRY)
     calls = [first(retries, asked(body)) for body in "abc"]
     grow(calls[2], b"x")
     found = [retries.find(asked(body, retry=True)) for body in "abc"]
@@ -196,7 +196,7 @@ def test_above_the_budget_the_oldest_is_forgotten(
 def test_what_is_larger_than_the_budget_is_not_kept(
     retries: Retries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway.retries, "BUDGET", 3 * ENTRY)
+    monkeypatch.setattr(gateway.web.retries, "BUDGET", 3 * ENTRY)
     made = first(retries, asked())
     grow(made, b"x" * 3 * ENTRY)
     assert (retries.find(asked(retry=True)), made.kept) == (None, False)
@@ -333,7 +333,7 @@ class Agents(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(gateway.retries, "BUDGET", BUDGET)
+        self.patch.setattr(gateway.web.retries, "BUDGET", BUDGET)
         self.clock = Clock()
         self.retries = Retries(self.clock)
         self.naive = Naive(BUDGET)

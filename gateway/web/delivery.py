@@ -4,8 +4,8 @@ import asyncio
 
 from aiohttp import web
 
-from gateway.answer import Reader
 from gateway.sse import KEEP_ALIVE
+from gateway.web.answer import Reader
 
 GAP = 15.0
 """Seconds without an event after which a comment shows proxies that the stream is alive."""

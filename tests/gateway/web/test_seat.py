@@ -1,6 +1,6 @@
 """Where a request has got to."""
 
-from tests.gateway.seated import seat
+from tests.gateway.web.seated import seat
 
 
 def test_a_seat_is_nowhere_at_first() -> None:

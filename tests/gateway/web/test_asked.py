@@ -2,10 +2,10 @@
 
 import pytest
 
-from gateway.asked import Asked
 from gateway.core import Json
-from gateway.meter import Meter
-from tests.gateway.seated import metrics, seat
+from gateway.web.asked import Asked
+from gateway.web.meter import Meter
+from tests.gateway.web.seated import metrics, seat
 
 SECRET = "s3cret"
 

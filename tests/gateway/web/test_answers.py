@@ -9,16 +9,16 @@ from aiohttp.test_utils import make_mocked_request
 from attrs import frozen
 from openai import AsyncOpenAI
 
-from gateway.answer import Answer, Reader
-from gateway.answers import Answers
-from gateway.asked import Asked
 from gateway.config import Sessions
 from gateway.core import Json, Session
-from gateway.meter import Meter
-from gateway.seat import Seat
+from gateway.web.answer import Answer, Reader
+from gateway.web.answers import Answers
+from gateway.web.asked import Asked
+from gateway.web.meter import Meter
+from gateway.web.seat import Seat
 from tests import plausible, recorded
 from tests.fake_vllm import CHAT, Complete, FakeVllm, Gate, Hang, Raw, Reset, Status, events
-from tests.gateway.seated import metrics, served
+from tests.gateway.web.seated import metrics, served
 from tests.serving import HELLO, Client, model, serving, until
 
 STREAM: Json = {**HELLO, "stream": True}

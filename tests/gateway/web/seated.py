@@ -2,13 +2,13 @@
 
 from functools import cache
 
-from gateway.answer import Answer
 from gateway.config import Config, Model
 from gateway.core import Session
 from gateway.gateway import Gateway
 from gateway.metrics import Metrics
-from gateway.seat import Seat
 from gateway.served import Served
+from gateway.web.answer import Answer
+from gateway.web.seat import Seat
 
 
 @cache

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 
 from attrs import define, field, frozen
 
-from gateway.answer import Answer
 from gateway.core import Session
 from gateway.errors import BadRequest
+from gateway.web.answer import Answer
 
 REPLAY = 60.0
 """Seconds for which a completed answer is kept."""

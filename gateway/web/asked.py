@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from attrs import field, frozen
 
 from gateway.core import Json
-from gateway.meter import Meter
-from gateway.seat import Seat
+from gateway.web.meter import Meter
+from gateway.web.seat import Seat
 
 
 @frozen

@@ -10,8 +10,8 @@ import pytest
 
 from gateway.core import Json, Replica
 from gateway.errors import GatewayError, Overloaded, UpstreamError, UpstreamUnreachable
-from gateway.flight import Flight
-from gateway.upstream import KEEP_ALIVE, LARGE, Upstream, _socket, _unreachable
+from gateway.upstream.connections import KEEP_ALIVE, LARGE, Upstream, _socket, _unreachable
+from gateway.upstream.flight import Flight
 from tests.fake_vllm import FakeVllm, Gate, Raw, Reset, Status, events
 from tests.serving import HELLO
 

@@ -5,17 +5,17 @@ from collections.abc import Iterable
 from aiohttp import web
 from attrs import frozen
 
-from gateway.answer import Answer
-from gateway.answers import Make
-from gateway.asked import Asked
 from gateway.codec import decode_request
 from gateway.core import Json
-from gateway.delivery import deliver
 from gateway.errors import Overloaded
 from gateway.gateway import Gateway
-from gateway.meter import Meter
-from gateway.seat import SEAT, Seat
-from gateway.transport import CALL_ID, DIALECT, json_response, read_body
+from gateway.web.answer import Answer
+from gateway.web.answers import Make
+from gateway.web.asked import Asked
+from gateway.web.delivery import deliver
+from gateway.web.meter import Meter
+from gateway.web.seat import SEAT, Seat
+from gateway.web.transport import CALL_ID, DIALECT, json_response, read_body
 
 
 @frozen

@@ -14,8 +14,8 @@ from gateway.codec import encode
 from gateway.dialects import Dialect
 from gateway.dialects.envelope import openai_error
 from gateway.errors import BadRequest, GatewayError, NotFound, TooLarge
-from gateway.seat import REPEATED, SEAT, Seat
 from gateway.sessions import Identities
+from gateway.web.seat import REPEATED, SEAT, Seat
 
 logger = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from attrs import define, field
 
-from gateway.answer import Answer, Reader
-from gateway.asked import Asked
-from gateway.retries import Fingerprint, Retries
-from gateway.seat import REPEATED, SEAT
+from gateway.web.answer import Answer, Reader
+from gateway.web.asked import Asked
+from gateway.web.retries import Fingerprint, Retries
+from gateway.web.seat import REPEATED, SEAT
 
 logger = logging.getLogger(__name__)
 

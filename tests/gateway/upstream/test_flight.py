@@ -7,8 +7,8 @@ import pytest
 
 from gateway.core import Replica, Reply
 from gateway.errors import GatewayError, UpstreamUnreachable
-from gateway.flight import Flight
-from gateway.upstream import Upstream
+from gateway.upstream.connections import Upstream
+from gateway.upstream.flight import Flight
 from tests.fake_vllm import FakeVllm, Gate, Hang, Raw, events
 from tests.serving import HELLO, until
 

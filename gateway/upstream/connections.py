@@ -5,7 +5,9 @@ import io
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,13 +15,13 @@ import aiohttp
 from attrs import define, field
 from multidict import CIMultiDict
 
-from gateway import sse
-from gateway.chunks import TEXTS, as_chunk
-from gateway.codec import decode, encode
-from gateway.core import Chunk, Json, Reply
+from gateway.chunks import as_chunk
+from gateway.codec import encode
+from gateway.core import Json, Reply
 from gateway.errors import GatewayError, Overloaded, UpstreamError, UpstreamUnreachable
-from gateway.flight import Flight
-from gateway.upstream_error import from_object, read_error, status_in_stream
+from gateway.upstream.error import read_error
+from gateway.upstream.flight import Flight
+from gateway.upstream.reading import BROKEN, completion, json_object, read, said, started
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +40,6 @@ LARGE = 2**20
 PASSED_ON = "x-gateway-"
 """Reply headers that go on to the client, from a gateway or a simulated replica behind us."""
 
-DONE = b"[DONE]"
-NO_DONE = "the replica's stream ended without [DONE]"
-
-_BROKEN = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
-"""ValueError is what aiohttp and the resolver say to an address or a header that is none."""
 _NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
@@ -85,15 +82,15 @@ class Upstream:
         response = await self.open(flight, "/v1/chat/completions", body)
         passed = passed_on(response)
         if response.content_type == "text/event-stream":
-            chunks = await _started(response)
+            chunks = await started(response)
             return Reply(chunks, _closing(response), body, headers=passed)
-        reply = _completion(await read(response))
+        reply = completion(await read(response))
         return Reply.of(as_chunk(reply), sent=body, headers=passed)
 
     async def post(self, flight: Flight, path: str, body: Json) -> Json:
         """The JSON object that the replica answers."""
         raw = await read(await self.open(flight, path, body))
-        return _object(raw)
+        return json_object(raw)
 
     async def open(self, flight: Flight, path: str, body: Json) -> aiohttp.ClientResponse:
         """
@@ -122,7 +119,7 @@ class Upstream:
                 url, headers=headers, allow_redirects=False, timeout=self._timeout
             ) as response:
                 return response.status, await response.read(), passed_on(response)
-        except _BROKEN as error:
+        except BROKEN as error:
             raise _unreachable(error) from error
 
     async def _post(
@@ -140,7 +137,7 @@ class Upstream:
                     timeout=self._timeout,
                     trace_request_ctx=reused,
                 )
-            except _BROKEN as error:
+            except BROKEN as error:
                 stale = reused.yes and time.monotonic() - started < STALE
                 if not (stale and _is_disconnect(error)):
                     raise _unreachable(error) from error
@@ -174,25 +171,7 @@ def _unreachable(error: BaseException) -> GatewayError:
     unconnected = isinstance(error, (*_NO_CONNECTION, ValueError))
     what = "took no connection" if unconnected else "broke off before it answered"
     refused = unconnected and not isinstance(error, TimeoutError)  # it may be busy
-    return UpstreamUnreachable(f"the replica {what}: {_said(error)}", refused=refused)
-
-
-def _broken_off(error: BaseException) -> UpstreamUnreachable:
-    return UpstreamUnreachable(f"the replica broke off in the middle of its answer: {_said(error)}")
-
-
-def _said(error: BaseException) -> str:
-    return str(error) or type(error).__name__
-
-
-async def read(response: aiohttp.ClientResponse) -> bytes:
-    """The whole body; ends the request on the replica if that is cancelled."""
-    try:
-        return await response.read()
-    except _BROKEN as error:
-        raise _broken_off(error) from error
-    finally:
-        response.close()
+    return UpstreamUnreachable(f"the replica {what}: {said(error)}", refused=refused)
 
 
 def passed_on(response: aiohttp.ClientResponse) -> dict[str, str]:
@@ -201,8 +180,13 @@ def passed_on(response: aiohttp.ClientResponse) -> dict[str, str]:
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+    """Seconds, whether it says seconds or a date (RFC 9110 10.2.3)."""
     value = response.headers.get("Retry-After", "")
-    return float(value) if value.isdigit() else None
+    if value.isdecimal():
+        return float(value)
+    with suppress(ValueError, TypeError):
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    return None
 
 
 def _closing(response: aiohttp.ClientResponse) -> Any:
@@ -210,86 +194,3 @@ def _closing(response: aiohttp.ClientResponse) -> Any:
         response.close()
 
     return aclose
-
-
-async def parts(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """The body as it arrives; raises UpstreamUnreachable when it breaks off."""
-    try:
-        async for part in response.content.iter_any():
-            yield part
-    except _BROKEN as error:
-        raise _broken_off(error) from error
-
-
-async def _started(response: aiohttp.ClientResponse) -> AsyncIterator[Chunk]:
-    """The chunks, once the first event is there."""
-    events = sse.parse(parts(response))
-    try:
-        first = await anext(events, None)
-        if first is None:
-            raise UpstreamUnreachable(NO_DONE)
-        return _chunks(first if first == DONE else _chunk(first), events)
-    except BaseException:
-        response.close()
-        raise
-
-
-async def _chunks(first: Chunk | bytes, events: AsyncIterator[bytes]) -> AsyncIterator[Chunk]:
-    if isinstance(first, bytes):
-        return
-    yield first
-    async for event in events:
-        if event == DONE:
-            return
-        yield _chunk(event)
-    raise UpstreamUnreachable(NO_DONE)
-
-
-def _chunk(event: bytes) -> Chunk:
-    chunk = _object(event)
-    error = chunk.get("error")
-    if error is not None:
-        error = error if isinstance(error, dict) else {"message": str(error)}
-        raise from_object(status_in_stream(error), error)
-    return _checked(chunk, "delta")
-
-
-def _completion(raw: bytes) -> Json:
-    return _checked(_object(raw), "message")
-
-
-def _object(raw: bytes) -> Json:
-    try:
-        value = decode(raw)
-    except ValueError as error:
-        raise UpstreamError(
-            f"the replica answered with something else than JSON: {error}"
-        ) from None
-    if not isinstance(value, dict):
-        raise UpstreamError("the replica answered with JSON that is no object")
-    return value
-
-
-def _checked(value: Json, key: str) -> Json:
-    """The value, if it has the shape that everything behind relies on."""
-    choices = value.get("choices")
-    if not isinstance(choices, list) or not _typed(value, _REPLY):
-        raise UpstreamError("the replica's answer has no choices, or fields of a wrong type")
-    for choice in choices:
-        if not isinstance(choice, dict) or not isinstance(choice.get(key), dict):
-            raise UpstreamError(f"a choice of the replica's answer has no {key}")
-        calls = choice[key].get("tool_calls") or ()
-        sound = _typed(choice, _CHOICE) and _typed(choice[key], _DELTA)
-        if not sound or not all(isinstance(c, dict) and _typed(c, _CALL) for c in calls):
-            raise UpstreamError("a choice of the replica's answer has fields of a wrong type")
-    return value
-
-
-_REPLY = (("usage", dict), ("prompt_token_ids", list))
-_CHOICE = (("index", int), ("logprobs", dict), ("token_ids", list))
-_DELTA = (*((text, str) for text in TEXTS), ("tool_calls", list))
-_CALL = (("index", int), ("function", dict))
-
-
-def _typed(value: Json, types: Iterable[tuple[str, type]]) -> bool:
-    return all(value.get(key) is None or isinstance(value[key], kind) for key, kind in types)

@@ -45,7 +45,7 @@ async def careless(call: Call, handler: Handler) -> Reply:
 async def test_an_unexpected_exception_is_a_500_without_details(
     fake: FakeVllm, caplog: pytest.LogCaptureFixture
 ) -> None:
-    middlewares = ("tests.gateway.test_transport:careless",)
+    middlewares = ("tests.gateway.web.test_transport:careless",)
     async with serving(fake, middlewares=middlewares) as client:
         answer = await client.post(
             {**HELLO, "secret": "told"},

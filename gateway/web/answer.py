@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from attrs import define, field
 
-from gateway.seat import Seat
+from gateway.web.seat import Seat
 
 HIGH_WATER = 2**20
 """Bytes that wait for a slow client before the replica has to wait as well."""

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.core import Json
 from gateway.dialects.envelope import openai_error
-from gateway.upstream_error import read_error, status_in_stream
+from gateway.upstream.error import read_error, status_in_stream
 from tests import recorded
 
 

@@ -10,7 +10,7 @@ from gateway.core import Chunk, Json
 from gateway.errors import GatewayError
 from gateway.metrics import Metrics
 from gateway.overflow import HEADERS, STOP_REASON
-from gateway.seat import Seat
+from gateway.web.seat import Seat
 
 
 @define

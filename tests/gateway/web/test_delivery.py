@@ -9,12 +9,12 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-import gateway.answer
-from gateway import delivery
-from gateway.answer import Answer
-from gateway.delivery import deliver
+import gateway.web.answer
 from gateway.errors import GatewayError, NoReplica
-from tests.gateway.seated import answer
+from gateway.web import delivery
+from gateway.web.answer import Answer
+from gateway.web.delivery import deliver
+from tests.gateway.web.seated import answer
 
 Make = Callable[[Answer], Awaitable[None]]
 EVENTS = "text/event-stream; charset=utf-8"
@@ -133,7 +133,7 @@ async def test_an_error_before_it_began_has_a_status() -> None:
 
 
 async def test_a_slow_client_makes_the_maker_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway.answer, "HIGH_WATER", 2**16)
+    monkeypatch.setattr(gateway.web.answer, "HIGH_WATER", 2**16)
     most = 1000
     added = 0
     stuck = asyncio.Event()

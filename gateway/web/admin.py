@@ -19,7 +19,7 @@ from gateway.masking import without_user
 from gateway.routing.member import Member
 from gateway.routing.replicas import Replicas
 from gateway.shapes import a, verify
-from gateway.transport import json_response, read_body
+from gateway.web.transport import json_response, read_body
 
 _REPLICA = {name: a(str) for name in ("url", "name", "model", "key")}
 
@@ -31,7 +31,7 @@ class Admin:
     gateway: Gateway
 
     def routes(self) -> Iterable[web.RouteDef]:
-        """All of them; who may use them is decided by `gateway.access`."""
+        """All of them; who may use them is decided by `gateway.web.access`."""
         yield web.get("/metrics", self.metrics)
         yield web.get("/admin/replicas", self.replicas)
         yield web.post("/admin/replicas", self.add)

@@ -1,0 +1,1 @@
+"""HTTP towards the replicas: one request, and how its answer is read."""

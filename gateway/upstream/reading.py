@@ -1,0 +1,122 @@
+"""How the answers of replicas are read."""
+
+from collections.abc import AsyncIterator, Iterable
+
+import aiohttp
+
+from gateway import sse
+from gateway.chunks import TEXTS
+from gateway.codec import decode
+from gateway.core import Chunk, Json
+from gateway.errors import UpstreamError, UpstreamUnreachable
+from gateway.upstream.error import from_object, status_in_stream
+
+DONE = b"[DONE]"
+NO_DONE = "the replica's stream ended without [DONE]"
+
+BROKEN = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
+"""ValueError is what aiohttp and the resolver say to an address or a header that is none."""
+
+
+async def read(response: aiohttp.ClientResponse) -> bytes:
+    """The whole body; ends the request on the replica if that is cancelled."""
+    try:
+        return await response.read()
+    except BROKEN as error:
+        raise _broken_off(error) from error
+    finally:
+        response.close()
+
+
+async def parts(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """The body as it arrives; raises UpstreamUnreachable when it breaks off."""
+    try:
+        async for part in response.content.iter_any():
+            yield part
+    except BROKEN as error:
+        raise _broken_off(error) from error
+
+
+async def started(response: aiohttp.ClientResponse) -> AsyncIterator[Chunk]:
+    """The chunks, once the first event is there."""
+    events = sse.parse(parts(response))
+    try:
+        first = await anext(events, None)
+        if first is None:
+            raise UpstreamUnreachable(NO_DONE)
+        return _chunks(first if first == DONE else _chunk(first), events)
+    except BaseException:
+        response.close()
+        raise
+
+
+async def _chunks(first: Chunk | bytes, events: AsyncIterator[bytes]) -> AsyncIterator[Chunk]:
+    if isinstance(first, bytes):
+        return
+    yield first
+    async for event in events:
+        if event == DONE:
+            return
+        yield _chunk(event)
+    raise UpstreamUnreachable(NO_DONE)
+
+
+def _chunk(event: bytes) -> Chunk:
+    chunk = json_object(event)
+    error = chunk.get("error")
+    if error is not None:
+        error = error if isinstance(error, dict) else {"message": str(error)}
+        raise from_object(status_in_stream(error), error)
+    return _checked(chunk, "delta")
+
+
+def completion(raw: bytes) -> Json:
+    """A complete reply; raises UpstreamError for what is none."""
+    return _checked(json_object(raw), "message")
+
+
+def json_object(raw: bytes) -> Json:
+    """Raises UpstreamError."""
+    try:
+        value = decode(raw)
+    except ValueError as error:
+        raise UpstreamError(
+            f"the replica answered with something else than JSON: {error}"
+        ) from None
+    if not isinstance(value, dict):
+        raise UpstreamError("the replica answered with JSON that is no object")
+    return value
+
+
+def _checked(value: Json, key: str) -> Json:
+    """The value, if it has the shape that everything behind relies on."""
+    choices = value.get("choices")
+    if not isinstance(choices, list) or not _typed(value, _REPLY):
+        raise UpstreamError("the replica's answer has no choices, or fields of a wrong type")
+    for choice in choices:
+        if not isinstance(choice, dict) or not isinstance(choice.get(key), dict):
+            raise UpstreamError(f"a choice of the replica's answer has no {key}")
+        calls = choice[key].get("tool_calls") or ()
+        sound = _typed(choice, _CHOICE) and _typed(choice[key], _DELTA)
+        if not sound or not all(isinstance(c, dict) and _typed(c, _CALL) for c in calls):
+            raise UpstreamError("a choice of the replica's answer has fields of a wrong type")
+    return value
+
+
+_REPLY = (("usage", dict), ("prompt_token_ids", list))
+_CHOICE = (("index", int), ("logprobs", dict), ("token_ids", list))
+_DELTA = (*((text, str) for text in TEXTS), ("tool_calls", list))
+_CALL = (("index", int), ("function", dict))
+
+
+def _typed(value: Json, types: Iterable[tuple[str, type]]) -> bool:
+    return all(value.get(key) is None or isinstance(value[key], kind) for key, kind in types)
+
+
+def _broken_off(error: BaseException) -> UpstreamUnreachable:
+    return UpstreamUnreachable(f"the replica broke off in the middle of its answer: {said(error)}")
+
+
+def said(error: BaseException) -> str:
+    """Its words, or its name if it has none."""
+    return str(error) or type(error).__name__
