@@ -55,7 +55,7 @@ class Engine:
         return self.task is not None and self.task.done()
 
     def start(self, *, needed: bool = True) -> "asyncio.Task[None]":
-        """Only once it was up its failure is one of the task, unless it is ``needed``."""
+        """The task fails with it; without ``needed`` only once a replica was up."""
         self._needed = needed
         self.task = asyncio.create_task(self._run())
         return self.task
