@@ -47,9 +47,9 @@ class SessionTable:
     """
     A bounded memory of all sessions: the longest unused are forgotten, and those that were idle.
 
-    A session is live where it is until ``live`` seconds after its last use. A session known only
-    by a cookie or a cache key may be many rollouts that share one SDK client; with more than
-    ``spill_above`` calls at once, what is above is not held together.
+    A session is live where it is while a call of it runs, and until ``live`` seconds after its
+    last use. A session known only by a cookie or a cache key may be many rollouts that share one
+    SDK client; with more than ``spill_above`` calls at once, what is above is not held together.
     """
 
     idle: float
@@ -148,18 +148,18 @@ class SessionTable:
 
     @contextmanager
     def running(self, session: Session) -> Iterator[bool]:
-        """Count a call of the session while it runs; true if it is one too many to hold."""
-        shared = session.source in ("cookie", "prompt_cache_key")
-        if not shared:
-            yield False
-            return
+        """Hold the session live while a call of it runs; true if it is one too many to hold."""
         self._running[session.id] += 1
         try:
-            yield self._running[session.id] > self.spill_above
+            shared = session.source in ("cookie", "prompt_cache_key")
+            yield shared and self._running[session.id] > self.spill_above
         finally:
             self._running[session.id] -= 1
             if not self._running[session.id]:
                 del self._running[session.id]
+            entry = self._get(session.id)
+            if entry is not None:
+                self._use(entry, self.clock())
 
     def _get(self, id: str) -> Entry | None:
         return self._recent.get(id) or self._resting.get(id)

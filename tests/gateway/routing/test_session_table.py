@@ -49,6 +49,27 @@ def session(id: str, source: str) -> Session:
     return Session(id, source)  # type: ignore[arg-type]
 
 
+def test_a_session_is_live_while_a_call_of_it_runs_and_for_a_while_afterwards() -> None:
+    table, clock = known(live=10, idle=1000)
+    placed(table, "a")
+    with table.running(session("a", "header")):
+        clock.now = 500
+        assert table.live_on("p", "r1") == 1
+    clock.now = 509
+    assert table.live_on("p", "r1") == 1
+    clock.now = 511
+    assert table.live_on("p", "r1") == 0
+
+
+def test_a_session_is_not_forgotten_while_a_call_of_it_runs() -> None:
+    table, clock = known(live=10, idle=20)
+    placed(table, "a")
+    with table.running(session("a", "header")):
+        clock.now = 500
+        assert table.home("a", "p") == "r1"
+        table.find("a")
+
+
 def test_a_session_is_found_where_it_was_put() -> None:
     table, _ = known()
     placed(table, "a", "r1")
