@@ -190,7 +190,10 @@ class SessionTable:
     def _prune(self, now: float) -> None:
         """Forget what is idle, and let rest what is not live; each session once per use."""
         while self._recent and _oldest(self._recent).used < now - min(self.live, self.idle):
-            self._rest_oldest()
+            if _oldest(self._recent).id in self._running:
+                self._use(_oldest(self._recent), now)
+            else:
+                self._rest_oldest()
         while self._resting and _oldest(self._resting).used < now - self.idle:
             self._forget_oldest()
 
