@@ -140,23 +140,29 @@ class Launched:
         with opened([pid]) as [process]:
             yield process
 
-    def times_up(self) -> int:
-        """How often the replica of the first model was found up."""
-        return self.gateway.log.read_text().count("replica one-0 of model one is up")
+    def times_up(self, name: str = "one") -> int:
+        """How often the replica of the model was found up."""
+        return self.gateway.log.read_text().count(f"replica {name}-0 of model {name} is up")
 
 
 @contextmanager
 def launch(folder: Path, **ranks: int) -> Iterator[Launched]:
     """The models of these names, each with so many data parallel ranks."""
     mark = uuid.uuid4().hex
-    models = {name: model(name, data, mark) for name, data in ranks.items()}
-    file = folder / "models.json.yaml"
-    file.write_bytes(codec.encode({"listen": {"port": 0}, "models": models}))
+    file = configured(folder, mark, ranks)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(folder))
         patch.setenv("IN_TEST", mark)
         with gateway(str(file), folder=folder) as running:
             yield Launched(running, mark)
+
+
+def configured(folder: Path, mark: str, ranks: Mapping[str, int]) -> Path:
+    """The configuration of these models."""
+    models = {name: model(name, data, mark) for name, data in ranks.items()}
+    file = folder / "models.json.yaml"
+    file.write_bytes(codec.encode({"listen": {"port": 0}, "models": models}))
+    return file
 
 
 def model(name: str, ranks: int, mark: str) -> Mapping[str, Any]:
@@ -222,4 +228,18 @@ def test_two_models_share_a_node(cluster: RayCluster, tmp_path: Path) -> None:
     with launch(tmp_path, one=1, two=1) as launched:
         assert [launched.says(name) for name in ("one", "two")] == [PARIS, PARIS]
         assert cluster.state() == {"groups": ["dp_rank_0", "dp_rank_0"], "free": 0}
+    assert becomes(cluster.is_free, 30)
+
+
+def test_a_model_that_comes_later_takes_the_gpus_of_one_that_goes(
+    cluster: RayCluster, tmp_path: Path
+) -> None:
+    with launch(tmp_path, one=GPUS) as launched:
+        configured(tmp_path, launched.mark, {"two": GPUS})
+        launched.gateway.process.send_signal(signal.SIGHUP)
+        assert becomes(lambda: launched.times_up("two") == 1, START)
+        assert launched.says("two") == PARIS
+        assert cluster.state() == {"groups": ["dp_rank_0", "dp_rank_1"], "free": 0}
+        log = launched.gateway.log.read_text()
+    assert f"waiting for room: two-0 needs {GPUS} times 1 GPU, each on one node" in log
     assert becomes(cluster.is_free, 30)
