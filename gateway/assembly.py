@@ -78,14 +78,20 @@ class Assembly:
         new = {name: source for name, source in wanted.items() if name not in kept}
         launched = launching(new, groups)
         engines = {
-            name: kept.get(name) or self._engine(name, config, source, launched.launchers[name])
+            name: kept.get(name)
+            or self._engine(name, config, source, launched.launchers[name], running.get(name))
             for name, source in wanted.items()
         }
         return engines, launched.groups or groups
 
-    def _engine(self, name: str, config: Config, source: Source, launcher: Launcher) -> Engine:
+    def _engine(
+        self, name: str, config: Config, source: Source, launcher: Launcher, old: Engine | None
+    ) -> Engine:
         model = served_name(config.models[name])
-        replicas = Replicas(name, self.table, placement(config), rules(config), model)
+        if old is not None and _lists_on(old, source, model):
+            replicas = old.replicas
+        else:
+            replicas = Replicas(name, self.table, placement(config), rules(config), model)
         health = Health(replicas, self.upstream, config.health.every, config.health.timeout)
         return Engine(source, launcher, replicas, health)
 
@@ -103,6 +109,12 @@ class Assembly:
             limits.first_token_timeout,
             limits.total_timeout,
         )
+
+
+def _lists_on(old: Engine, source: Source, model: str | None) -> bool:
+    """Whether servers that both list are the same, and may keep all that is on them."""
+    listed = source.lists and old.source.lists
+    return listed and model is not None and model == old.replicas.model
 
 
 def _pipelines(config: Config, old: Parts | None) -> dict[str, Sequence[Middleware]]:

@@ -25,8 +25,8 @@ class Gateway:
     """
     A gateway: what stays as long as it runs, and the parts that a configuration decides.
 
-    Nothing runs before ``start``. With another configuration, engines whose source is the same
-    stay as they are, with their sessions and all calls on them.
+    Nothing runs before ``start``. With another configuration, replicas that are in both stay as
+    they are, with their sessions and all calls on them.
     """
 
     upstream: Upstream
@@ -104,7 +104,8 @@ class Gateway:
         await self._enter(new.catalog, old.catalog)
         self._go_by(old.config, config)
         for name, engine in new.engines.items():
-            if old.engines.get(name) is engine:
+            before = old.engines.get(name)
+            if before is not None and before.replicas is engine.replicas:
                 engine.go_by(old.config, config)
         self.parts = new
         for engine in new.engines.values():

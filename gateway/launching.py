@@ -19,6 +19,11 @@ class Source:
     plugin: str
     options: Options = field(repr=False)
 
+    @property
+    def lists(self) -> bool:
+        """Whether it names servers that somebody else runs."""
+        return self.plugin == _LISTED
+
 
 @frozen
 class Launching:
@@ -77,7 +82,7 @@ def _source(name: str, config: Config, reachable: bool) -> Source:
     model = config.models[name]
     if model.launches:
         return Source(_LAUNCHED, _local(name, config, reachable))
-    source = Source(*named(model.launcher or {"external": _external(name, model)}))
+    source = Source(*named(model.launcher or {_LISTED: _external(name, model)}))
     if source.plugin == _LAUNCHED:
         where = f"models.{name}.launcher"
         raise ConfigError(f"engines are launched by vllm_serve_kwargs @ {where}")
@@ -102,6 +107,7 @@ def headers(model: Model) -> dict[str, str]:
 
 
 _LAUNCHED = "local_vllm"
+_LISTED = "external"
 _LOCAL = (
     "model",
     "vllm_serve_kwargs",

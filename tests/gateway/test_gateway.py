@@ -86,6 +86,18 @@ async def test_replicas_that_have_not_changed_are_not_touched(fake: FakeVllm) ->
     assert fake.requests[-1].body["top_k"] == 4
 
 
+async def test_a_replica_that_is_listed_as_before_stays_up_while_others_come_and_go() -> None:
+    async with replicas(3) as (stays, goes, comes), serving(stays, goes) as client:
+        kept = client.gateway.parts.engines["policy"].replicas.find(f"127.0.0.1:{stays.port}")
+        await reload(client, models={"policy": model(stays, comes)})
+        found = client.gateway.parts.engines["policy"].replicas
+        assert found.find(kept.name) is kept
+        assert kept.up
+        assert (await client.post()).status == 200
+        await until(lambda: not found.waiting_for)
+    assert names(client) == [f"127.0.0.1:{stays.port}", f"127.0.0.1:{comes.port}"]
+
+
 async def test_sessions_stay_where_they_are() -> None:
     async with replicas(3) as fakes, serving(*fakes) as client:
         session = {"X-Session-ID": "s"}
