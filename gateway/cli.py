@@ -26,11 +26,10 @@ from gateway.masking import masked, without_user
 from gateway.pipeline import entries
 from gateway.publish import publish
 from gateway.web.draining import Draining
+from gateway.web.listening import start_listening
 
 logger = logging.getLogger(__name__)
 
-BACKLOG = 16384
-"""Connections that may wait to be accepted; the kernel's net.core.somaxconn caps it."""
 HEADER = 65536
 """Bytes of a header line, for cookies and proxies that add to them."""
 ENDING = 0.1
@@ -84,7 +83,7 @@ def list_configurations() -> int:
 
 async def launch(config: Config, arguments: Arguments) -> int:
     """Run the engines of the models, for gateways that read the published file."""
-    stop, _ = _signals()
+    stop, *_ = _signals()
     publishing = asyncio.create_task(publish(config, Path(str(arguments.publish))))
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait([publishing, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -110,7 +109,7 @@ async def explain_file(config: Config, arguments: Arguments) -> int:
 async def serve(config: Config, arguments: Arguments) -> int:
     """Serve until a signal; SIGHUP reads the configuration again."""
     _raise_file_limit()
-    stop, hurry = _signals()
+    stop, hurry, again = _signals()
     app = build(config)
     runner = web.AppRunner(
         app,
@@ -125,15 +124,14 @@ async def serve(config: Config, arguments: Arguments) -> int:
     await runner.setup()
     try:
         listen = config.listen
-        site = web.TCPSite(runner, listen.host, listen.port, backlog=BACKLOG)
         try:
-            await site.start()
+            await start_listening(runner, listen.host, listen.port)
         except OSError as error:
             address = _address(listen.host, listen.port)
             print(f"cannot listen on {address}: {error}", file=sys.stderr)
             return 1
         _warn_of_the_open(config)
-        async with _reloading(app[GATEWAY], arguments):
+        async with _reloading(app[GATEWAY], arguments, again):
             await _until(stop, app[GATEWAY], runner.addresses[0][1], arguments)
         await draining.give_notice()
         return 0
@@ -141,41 +139,43 @@ async def serve(config: Config, arguments: Arguments) -> int:
         await runner.cleanup()
 
 
-def _signals() -> tuple[asyncio.Event, asyncio.Event]:
-    """Set by the first signal, and by the second one."""
-    stop, hurry = asyncio.Event(), asyncio.Event()
+def _signals() -> tuple[asyncio.Event, asyncio.Event, asyncio.Event]:
+    """Set by the first signal to stop, by the second one, and by SIGHUP."""
+    stop, hurry, again = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def signalled() -> None:
         (hurry if stop.is_set() else stop).set()
 
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, signalled)
-    return stop, hurry
+        loop.add_signal_handler(number, signalled)
+    loop.add_signal_handler(signal.SIGHUP, again.set)
+    return stop, hurry, again
 
 
 @asynccontextmanager
-async def _reloading(gateway: Gateway, arguments: Arguments) -> AsyncIterator[None]:
-    """Inside of this SIGHUP makes the gateway go over to what the configuration says now."""
-    wanted = asyncio.Event()
+async def _reloading(
+    gateway: Gateway, arguments: Arguments, again: asyncio.Event
+) -> AsyncIterator[None]:
+    """Inside of this the gateway goes over to what the configuration says, whenever it is asked."""
 
     async def reload() -> None:
         while True:
-            await wanted.wait()
-            wanted.clear()
+            await again.wait()
+            again.clear()
             try:
                 await gateway.reload(await asyncio.to_thread(arguments.config))
                 logger.info("the configuration was read again")
             except ConfigError as error:
                 faults = "; ".join(error.faults)
                 logger.error("the configuration stays as it was: %s", faults)
+            except Exception:  # a middleware's own; the next configuration may do without it
+                logger.exception("the configuration stays as it was")
 
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, wanted.set)
     reloading = asyncio.create_task(reload())
     try:
         yield
     finally:
-        loop.remove_signal_handler(signal.SIGHUP)
         reloading.cancel()
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from attrs import define, field
 
 from gateway.core import Once
-from gateway.errors import ConfigError, GatewayError, UpstreamUnreachable
+from gateway.errors import ConfigError, GatewayError, Overloaded, UpstreamUnreachable
 from gateway.routing.inspection import Card, differences, faults, inspect, look
 from gateway.routing.member import Member
 from gateway.routing.replicas import Replicas
@@ -68,6 +68,7 @@ class Health:
         try:
             await self._ask(member)
         finally:
+            member.looked.set()
             member.looked_at = False
             member.due = asyncio.get_running_loop().time() + self.every
             self.replicas.to_look_at.set()
@@ -80,6 +81,8 @@ class Health:
                 card = member.card or await inspect(self.upstream, member.replica)
         except UpstreamUnreachable as error:
             self.replicas.missed(member, error.message, certain=error.refused)
+        except Overloaded:
+            return  # it is the gateway that has no descriptors left
         except GatewayError as error:
             self.replicas.missed(member, error.message)
         except TimeoutError:

@@ -1,5 +1,6 @@
 """One replica of a pool: whether it is up, and what is on its way to it."""
 
+import asyncio
 from typing import Literal
 
 from attrs import define, field
@@ -37,6 +38,8 @@ class Member:
     """Looks in a row that it failed."""
     looked_at: bool = False
     """Whether one is under way."""
+    looked: asyncio.Event = field(factory=asyncio.Event)
+    """Set once it was looked at."""
     due: float = 0.0
     """When to look at it next, by the loop's clock."""
     suspect: bool = True
@@ -72,15 +75,19 @@ class Member:
     def has_room(self) -> bool:
         return self.slots.limit is None or self.calls < self.slots.limit
 
-    def depart(self, call_id: str, session: str) -> Flight:
-        """A new flight, which has a slot already; it gives the slot back when it lands."""
-        flight = Flight(self.replica, call_id, session, self._landed)
+    def depart(self, call_id: str, session: str, *, holds_slot: bool = True) -> Flight:
+        """A new flight; the slot that it holds is given back when it lands."""
+        landed = self._freed if holds_slot else self._landed
+        flight = Flight(self.replica, call_id, session, landed)
         self.flights.add(flight)
         return flight
 
     def _landed(self, flight: Flight) -> None:
         self.flights.discard(flight)
         self._received += flight.received
+
+    def _freed(self, flight: Flight) -> None:
+        self._landed(flight)
         self.slots.free()
 
     def note_answer(self) -> None:

@@ -5,13 +5,14 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from typing import Generic, TypeVar
+from typing import TypeVar
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
 from gateway.core import Ask, Call, Json, Once, Reply, Session
 from gateway.errors import GatewayError, UpstreamError, UpstreamUnreachable
 from gateway.metrics import Metrics
+from gateway.routing.journey import Journey, Landed
 from gateway.routing.member import Member
 from gateway.routing.replicas import Replicas
 from gateway.routing.slots import Moved
@@ -27,19 +28,6 @@ _FLIGHTS: ContextVar[list[Flight]] = ContextVar("flights")
 
 RETRY_EVERY = 0.5
 """Seconds between looks for a replica, where a model has retries."""
-
-
-@frozen
-class Landed(Generic[T]):
-    """What an attempt gave, and where."""
-
-    result: T
-    flight: Flight
-    attempts: int
-
-    @property
-    def replica(self) -> str:
-        return self.flight.replica.name
 
 
 @define(eq=False)
@@ -82,7 +70,7 @@ class Pool:
 
         Raises NoReplica if none is up, and none comes up within the retries.
         """
-        await self._patience()
+        await self._patience(session)
         with self._flying(), self.replicas.table.running(session) as too_many:
             if too_many:
                 self._once(
@@ -122,7 +110,7 @@ class Pool:
         async def attempt(flight: Flight) -> Reply:
             return await self.upstream.chat(flight, body)
 
-        landed = await self.run(attempt, call.session, call.id, call.replica)
+        landed = await self.run(attempt, Journey(call.session, call.id, call.replica))
         reply, flight = landed.result, landed.flight
 
         async def aclose() -> None:
@@ -133,53 +121,40 @@ class Pool:
 
         return evolve(reply, aclose=aclose, replica=landed.replica, attempts=landed.attempts)
 
-    async def run(
-        self,
-        attempt: Callable[[Flight], Awaitable[T]],
-        session: Session,
-        call_id: str,
-        replica: str | None,
-    ) -> Landed[T]:
+    async def run(self, attempt: Callable[[Flight], Awaitable[T]], journey: Journey) -> Landed[T]:
         """
-        The attempt, made until it succeeds: on the named replica or the session's, then on others.
+        The attempt, made until it succeeds: where it is meant to go, then on others.
 
         The caller lands the flight when it is through with the result.
         """
-        tried, deadline = Tries(), self._deadline()
+        limit, error = self.total_timeout, None
+        if limit is not None:
+            journey.deadline = asyncio.get_running_loop().time() + limit
         try:
-            async with asyncio.timeout_at(deadline):
-                return await self._run(attempt, session, call_id, replica, tried, deadline)
+            async with asyncio.timeout_at(journey.deadline):
+                return await self._run(attempt, journey)
         except TimeoutError:
             error = self._too_long()
         except GatewayError as caught:
             error = caught
-        error.attempts = tried.count
+        error.attempts = journey.tries.count
         raise error
-
-    def _deadline(self) -> float | None:
-        limit = self.total_timeout
-        return None if limit is None else asyncio.get_running_loop().time() + limit
 
     def _too_long(self) -> GatewayError:
         message = f"the call took longer than limits.total_timeout ({self.total_timeout:g} s)"
         return GatewayError(message, status=504, type="timeout", code="total_timeout")
 
-    async def _run(
-        self,
-        attempt: Callable[[Flight], Awaitable[T]],
-        session: Session,
-        call_id: str,
-        replica: str | None,
-        tried: Tries,
-        deadline: float | None,
-    ) -> Landed[T]:
+    async def _run(self, attempt: Callable[[Flight], Awaitable[T]], journey: Journey) -> Landed[T]:
+        tried = journey.tries
         while True:
-            member = await self._choose(session, replica, tried)
+            member = await self._choose(journey)
             try:
-                await member.slots.take(session.id)
+                await self._slot(member, journey)
             except Moved:
                 continue
-            flight = member.depart(call_id, session.id)
+            flight = member.depart(
+                journey.call_id, journey.session.id, holds_slot=journey.holds_slot
+            )
             _FLIGHTS.get([]).append(flight)
             tried.count += 1
             try:
@@ -193,9 +168,17 @@ class Pool:
                 self.metrics.retried(self.name, member.name, reason(error))
                 continue
             member.note_answer()
-            if deadline is not None:
-                flight.break_off_at(deadline, self._too_long())
+            if journey.deadline is not None:
+                flight.break_off_at(journey.deadline, self._too_long())
             return Landed(result, flight, tried.count)
+
+    async def _slot(self, member: Member, journey: Journey) -> None:
+        if journey.holds_slot:
+            try:
+                async with asyncio.timeout(journey.tries.left):
+                    await member.slots.take(journey.session.id)
+            except TimeoutError:
+                journey.tries.give_up()
 
     async def _fly(self, flight: Flight, attempt: Callable[[Flight], Awaitable[T]]) -> T:
         limit = self.first_token_timeout
@@ -224,13 +207,14 @@ class Pool:
         elif isinstance(error, UpstreamError):
             member.note_answer()
 
-    async def _choose(self, session: Session, name: str | None, tried: Tries) -> Member:
+    async def _choose(self, journey: Journey) -> Member:
         """Where the next try goes; it may go there now."""
+        tried = journey.tries
         while True:
-            member = self._up(name)
+            member = self._up(journey.replica)
             if member is None:
-                await self._patience()
-                member = self._settle(session)
+                await self._patience(journey.session)
+                member = self._settle(journey.session)
             if member.name in tried.tried:
                 member = self._other(tried)
             pause = tried.pause(member.name)
@@ -247,15 +231,20 @@ class Pool:
             return other
         return self.replicas.find(tried.soonest(m.name for m in self.replicas if m.up))
 
-    async def _patience(self) -> None:
-        """Give replicas that move the time to come back."""
+    async def _patience(self, session: Session) -> None:
+        """Give replicas that are new, or that move, the time to be found up."""
+        await self.replicas.looked_at(session)
         for _ in range(self.retries):
             if self.replicas.up.is_set():
                 return
             await asyncio.sleep(RETRY_EVERY)
 
     def asking(self, session: Session, call_id: str, replica: str) -> Ask:
-        """The ``ask`` of a call: one more POST to its replica, or to the named one."""
+        """
+        The ``ask`` of a call: one more POST to its replica, or to the named one.
+
+        It needs no slot: its call may hold the last one.
+        """
 
         async def ask(path: str, body: Json, replica: str | None = replica) -> Json:
             body = {**body, "model": self.sent_model}
@@ -263,7 +252,7 @@ class Pool:
             async def attempt(flight: Flight) -> Json:
                 return await self.upstream.post(flight, path, body)
 
-            landed = await self.run(attempt, session, call_id, replica)
+            landed = await self.run(attempt, Journey(session, call_id, replica, holds_slot=False))
             landed.flight.land()
             return landed.result
 

@@ -134,6 +134,7 @@ class Replicas:
     def _dismiss(self, member: Member, down: str | None) -> None:
         """What waits for it goes elsewhere; what is on it ends if its launcher knows it is down."""
         member.slots.turn_away()
+        member.looked.set()
         if down is not None:
             member.break_off(gone(down))
 
@@ -156,6 +157,7 @@ class Replicas:
     def found_up(self, member: Member, card: Card) -> None:
         """It answered a look."""
         member.missed = 0
+        member.looked.set()
         if self._members.get(member.name) is member and not member.up:
             member.card, member.why, member.broken = card, None, 0
             self._note_change()
@@ -185,7 +187,9 @@ class Replicas:
         others = any(other.up for other in self if other is not member)
         if (refused or many) and others:
             self._take_down(member, why)
-        member.suspect = True
+            member.suspect = refused  # what answers looks and breaks calls would be back at once
+        else:
+            member.suspect = True
         self.to_look_at.set()
 
     def _take_down(self, member: Member, why: str) -> None:
@@ -208,9 +212,25 @@ class Replicas:
 
     def home(self, session: Session) -> Member | None:
         """The replica that holds its prefix cache, if that is up."""
-        name = self.table.home(session.id, self.name) or session.pins.get(self.name)
-        member = self._members.get(name) if name is not None else None
+        member = self._home(session)
         return member if member is not None and member.up else None
+
+    def _home(self, session: Session) -> Member | None:
+        name = self.table.home(session.id, self.name) or session.pins.get(self.name)
+        return self._members.get(name) if name is not None else None
+
+    async def looked_at(self, session: Session) -> None:
+        """
+        Wait for the first look at the session's replica, or at all of them while none is up.
+
+        Else a gateway that has just started would move every session, and refuse the first calls.
+        """
+        home = self._home(session)
+        for member in [home] if home is not None else [*self]:
+            if member is not home and self.up.is_set():
+                return
+            if not member.up and member.replica.down is None:
+                await member.looked.wait()
 
     def settle(self, session: Session) -> Member:
         """The session's replica; it gets one if it has none that is up. Raises NoReplica."""

@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Collection, Iterable
+from typing import NoReturn
 
 from attrs import define, field
 
@@ -65,6 +66,16 @@ class Tries:
         pause = max(error.retry_after or 0.0, self.spread() * PAUSE * self.count)
         self._ready[replica] = now + pause
 
+    @property
+    def left(self) -> float | None:
+        """Seconds in which another try may begin; None before the first has failed."""
+        return None if self._error is None else max(0.0, self._last - self.clock())
+
+    def give_up(self) -> NoReturn:
+        """Raise the last error."""
+        assert self._error is not None  # for the type checker: there is one to give up for
+        raise self._error
+
     def soonest(self, replicas: Iterable[str]) -> str:
         """The one of these that may be tried first."""
         return min(replicas, key=lambda replica: self._ready.get(replica, 0.0))
@@ -74,6 +85,6 @@ class Tries:
         ready = self._ready.get(replica)
         if ready is None:
             return 0.0
-        if self._error is not None and ready > self._last:
-            raise self._error
+        if ready > self._last:
+            self.give_up()
         return max(0.0, ready - self.clock())

@@ -21,7 +21,7 @@ from gateway.core import Json, Reply
 from gateway.errors import GatewayError, Overloaded, UpstreamError, UpstreamUnreachable
 from gateway.upstream.error import read_error
 from gateway.upstream.flight import Flight
-from gateway.upstream.reading import BROKEN, completion, json_object, read, said, started
+from gateway.upstream.reading import BROKEN, chunks, completion, json_object, read, said
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,9 @@ STALE = 1.0
 
 KEEP_ALIVE = (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 """Seconds of silence before the other end is asked for a sign, between two asks, and how many."""
+
+LONGEST_WAIT = 86400.0
+"""Seconds of a Retry-After; more is as good as never."""
 
 LARGE = 2**20
 """Bytes of a body from which on it is written in pieces, so that other calls get their turn."""
@@ -82,8 +85,7 @@ class Upstream:
         response = await self.open(flight, "/v1/chat/completions", body)
         passed = passed_on(response)
         if response.content_type == "text/event-stream":
-            chunks = await started(response)
-            return Reply(chunks, _closing(response), body, headers=passed)
+            return Reply(await chunks(response), _closing(response), body, headers=passed)
         reply = completion(await read(response))
         return Reply.of(as_chunk(reply), sent=body, headers=passed)
 
@@ -183,7 +185,7 @@ def _retry_after(response: aiohttp.ClientResponse) -> float | None:
     """Seconds, whether it says seconds or a date (RFC 9110 10.2.3)."""
     value = response.headers.get("Retry-After", "")
     if value.isdecimal():
-        return float(value)
+        return min(float(value), LONGEST_WAIT)
     with suppress(ValueError, TypeError):
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
     return None

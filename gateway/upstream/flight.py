@@ -29,6 +29,8 @@ class Flight:
     _response: aiohttp.ClientResponse | None = field(default=None, init=False)
     _error: GatewayError | None = field(default=None, init=False)
     _landed: bool = field(default=False, init=False)
+    _arrived: bool = field(default=False, init=False)
+    """Whether its first chunk is there."""
 
     @property
     def received(self) -> int:
@@ -51,6 +53,7 @@ class Flight:
             if self._error is None:
                 raise
             raise self._error from None
+        self._arrived = error is None
 
     def answered(self, response: aiohttp.ClientResponse) -> None:
         """The replica's status and headers are there."""
@@ -72,6 +75,8 @@ class Flight:
         else:
             self._response.content.set_exception(error)
             self._response.close()
+            if self._arrived:
+                self.land()  # whoever it is for may not read it for hours
 
     def abandon(self) -> None:
         """End it, if nobody has: a middleware may have dropped the reply."""

@@ -37,17 +37,38 @@ async def parts(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         raise _broken_off(error) from error
 
 
-async def started(response: aiohttp.ClientResponse) -> AsyncIterator[Chunk]:
-    """The chunks, once the first event is there."""
+async def chunks(response: aiohttp.ClientResponse) -> AsyncIterator[Chunk]:
+    """The chunks of a stream, once the first event is there."""
     events = sse.parse(parts(response))
     try:
-        first = await anext(events, None)
-        if first is None:
-            raise UpstreamUnreachable(NO_DONE)
+        first = await _first(events)
         return _chunks(first if first == DONE else _chunk(first), events)
     except BaseException:
         response.close()
         raise
+
+
+async def whole_events(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """The events of a stream byte for byte, once the first one is there."""
+    events = sse.whole(parts(response))
+    try:
+        return _from(await _first(events), events)
+    except BaseException:
+        response.close()
+        raise
+
+
+async def _first(events: AsyncIterator[bytes]) -> bytes:
+    first = await anext(events, None)
+    if first is None:
+        raise UpstreamUnreachable(NO_DONE)
+    return first
+
+
+async def _from(first: bytes, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for event in events:
+        yield event
 
 
 async def _chunks(first: Chunk | bytes, events: AsyncIterator[bytes]) -> AsyncIterator[Chunk]:

@@ -32,7 +32,7 @@ class Answer:
     """Bytes so far."""
     on_grow: Callable[[int], None] | None = field(default=None, init=False)
     spoiled: bool = field(default=False, init=False)
-    """Whether it broke off after it had begun."""
+    """Whether it failed, or broke off after it had begun."""
     readers: "set[Reader]" = field(factory=set, init=False)
     _parts: list[bytes] = field(factory=list, init=False)
     _dropped: int = field(default=0, init=False)
@@ -44,15 +44,21 @@ class Answer:
         self._wake()
 
     async def add(self, data: bytes) -> None:
-        """Hand over; waits while too much of it is read by nobody."""
+        """Hand over; a stream waits while too much of it is not read."""
         self._parts.append(data)
         self.size += len(data)
         if self.on_grow is not None:
             self.on_grow(len(data))
         self._wake()
-        while self.readers and self.size - max(r.taken for r in self.readers) > HIGH_WATER:
+        while self.streamed and self._unread > HIGH_WATER:
             self._room.clear()
             await self._room.wait()
+
+    @property
+    def _unread(self) -> int:
+        """Bytes that nobody has read; of one that is not kept, bytes that somebody has not."""
+        read = [reader.taken for reader in self.readers] or [self.size]
+        return self.size - (max(read) if self.kept else min(read))
 
     def end(self) -> None:
         """That was all."""
@@ -61,7 +67,7 @@ class Answer:
 
     def fail(self, error: BaseException) -> None:
         """It has not even begun."""
-        self.error = error
+        self.error, self.spoiled = error, True
         self.end()
 
     def read(self, on_leave: "Callable[[Answer, bool], None]") -> "Reader":
@@ -129,6 +135,8 @@ class Reader:
     def leave(self) -> None:
         """Read no more."""
         self.answer.readers.discard(self)
+        if not self.answer.readers:
+            self.answer.error = None  # its traceback holds the request, which may be large
         self.answer.drop()
         self._on_leave(self.answer, self.at_end)
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 from aiohttp import web
 from attrs import define, field
 
+from gateway.errors import GatewayError
 from gateway.web.answer import Answer, Reader
 from gateway.web.asked import Asked
 from gateway.web.retries import Fingerprint, Retries
@@ -30,14 +32,18 @@ class Answers:
     """Seconds that a complete reply is made for nobody, since its retry may come."""
     retries: Retries = field(factory=Retries)
     idle: asyncio.Event = field(factory=asyncio.Event, init=False)
-    """Set while none is being made or read."""
+    """Set while none is being made, read or asked for."""
     _tasks: dict[Answer, "asyncio.Task[None]"] = field(factory=dict, init=False)
     _graces: dict[Answer, asyncio.TimerHandle] = field(factory=dict, init=False)
     """When those end that are made for nobody."""
+    arrived: asyncio.Event = field(factory=asyncio.Event, init=False)
+    """Set while no request's body arrives."""
     _readers: int = field(default=0, init=False)
+    _arriving: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.idle.set()
+        self.arrived.set()
 
     def read(self, request: web.Request, asked: Asked, make: Make) -> Reader:
         """
@@ -58,6 +64,20 @@ class Answers:
         task = self._tasks[answer] = asyncio.create_task(self._make(answer, make))
         task.add_done_callback(lambda _: self._made(answer))
         return self._reader(answer)
+
+    @contextmanager
+    def arriving(self) -> Iterator[None]:
+        """While the body of a request arrives that will be answered."""
+        self._arriving += 1
+        self.idle.clear()
+        self.arrived.clear()
+        try:
+            yield
+        finally:
+            self._arriving -= 1
+            if not self._arriving:
+                self.arrived.set()
+            self._note_idle()
 
     def _reader(self, answer: Answer) -> Reader:
         self._readers += 1
@@ -80,17 +100,19 @@ class Answers:
             answer.fail(error)
 
     def _made(self, answer: Answer) -> None:
+        if answer.content_type is None and not answer.spoiled:
+            answer.fail(GatewayError("the call was ended"))
         answer.end()
         del self._tasks[answer]
         self._end_grace(answer)
         self._note_idle()
-        if answer.error is not None or answer.spoiled:
+        if answer.spoiled:
             self.retries.failed(answer)
         else:
             self.retries.done(answer)
 
     def _note_idle(self) -> None:
-        if not self._tasks and not self._readers:
+        if not self._tasks and not self._readers and not self._arriving:
             self.idle.set()
 
     def _left(self, answer: Answer, whole: bool) -> None:

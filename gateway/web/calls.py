@@ -16,9 +16,10 @@ from gateway.dialects.envelope import openai_error
 from gateway.errors import GatewayError, UpstreamError
 from gateway.native import Native
 from gateway.overflow import HEADERS, empty_reply, is_overflow, told
+from gateway.routing.journey import Journey
 from gateway.upstream.connections import Upstream, passed_on
 from gateway.upstream.flight import Flight
-from gateway.upstream.reading import parts, read
+from gateway.upstream.reading import read, whole_events
 from gateway.web.answer import Answer
 from gateway.web.asked import Asked
 from gateway.web.meter import Meter
@@ -26,6 +27,7 @@ from gateway.web.meter import Meter
 logger = logging.getLogger(__name__)
 
 JSON = "application/json"
+Events = AsyncIterator[bytes]
 EVENTS = "text/event-stream; charset=utf-8"
 
 
@@ -79,23 +81,24 @@ class Calls:
         seat, pool = asked.seat, asked.seat.served.pool
         body = {**body, "model": pool.sent_model}
 
-        async def attempt(flight: Flight) -> tuple[aiohttp.ClientResponse, bytes | None]:
+        async def attempt(flight: Flight) -> tuple[aiohttp.ClientResponse, bytes | Events]:
             response = await self.upstream.open(flight, path, body)
-            streamed = response.content_type == "text/event-stream"
-            return response, None if streamed else await read(response)
+            if response.content_type != "text/event-stream":
+                return response, await read(response)
+            return response, await whole_events(response)
 
-        landed = await pool.run(attempt, seat.session, asked.id, seat.replica)
-        response, whole = landed.result
+        landed = await pool.run(attempt, Journey(seat.session, asked.id, seat.replica))
+        response, found = landed.result
         try:
             seat.replica, seat.attempts = landed.replica, landed.attempts
             seat.headers = passed_on(response)
             asked.meter.first()
-            if whole is not None:
+            if isinstance(found, bytes):
                 answer.begin(response.headers.get("Content-Type", JSON))
-                await answer.add(whole)
+                await answer.add(found)
                 return
             answer.begin(EVENTS, streamed=True)
-            await _stream(asked, sse.whole(parts(response)), None, answer)
+            await _stream(asked, found, None, answer)
         finally:
             response.close()
             landed.flight.land()

@@ -29,17 +29,23 @@ class Draining:
     _deadline: float = field(default=0.0, init=False)
 
     async def give_notice(self) -> None:
-        """Refuse calls from now on; return when nothing more needs to listen."""
-        limit = self.gateway.parts.config.limits.drain
+        """Refuse calls from now on, and at last all connections; return when all have arrived."""
+        limit, answers = self.gateway.parts.config.limits.drain, self.gateway.answers
         self.gateway.draining = True
         self._deadline = asyncio.get_running_loop().time() + limit
-        await self._until(self.gateway.answers.idle.wait(), min(NOTICE, limit))
+        await self._until(answers.idle.wait(), min(NOTICE, limit))
+        for site in [*self.runner.sites]:
+            await site.stop()
+        await self._until(answers.arrived.wait(), self._left)
 
     async def finish(self, _: web.Application) -> None:
         """Wait for what is still being written; called when nothing listens any more."""
         assert self.runner.server is not None  # for the type checker: it is set up
-        left = max(0.0, self._deadline - asyncio.get_running_loop().time())
-        await self._until(self.runner.server.shutdown(left), left)
+        await self._until(self.runner.server.shutdown(self._left), self._left)
+
+    @property
+    def _left(self) -> float:
+        return max(0.0, self._deadline - asyncio.get_running_loop().time())
 
     async def _until(self, finished: Coroutine[Any, Any, Any], limit: float) -> None:
         """Until it is finished, the second signal comes, or the time is over."""

@@ -105,7 +105,8 @@ class Endpoints:
         gateway = self.gateway
         if gateway.draining:
             raise Overloaded("the gateway is about to stop", code="draining", retry_after=1)
-        raw, match = await read_body(request), request.match_info
+        with gateway.answers.arriving():
+            raw, match = await read_body(request), request.match_info
         body = decode_request(raw)
         served = gateway.catalog.find(body.get("model"), match.get("model"))
         session = gateway.parts.identities.identify(
