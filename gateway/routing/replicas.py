@@ -226,9 +226,19 @@ class Replicas:
         Else a gateway that has just started would move every session, and refuse the first calls.
         """
         home = self._home(session)
-        for member in [home] if home is not None else [*self]:
-            if member is not home and self.up.is_set():
-                return
+        if home is not None:
+            await self._looked_at([home])
+        elif not self.up.is_set():
+            waiting = [self._looked_at([*self]), self.up.wait()]
+            tasks = [asyncio.ensure_future(one) for one in waiting]
+            try:
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in tasks:
+                    task.cancel()
+
+    async def _looked_at(self, members: Sequence[Member]) -> None:
+        for member in members:
             if not member.up and member.replica.down is None:
                 await member.looked.wait()
 

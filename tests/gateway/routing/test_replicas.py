@@ -157,6 +157,73 @@ def test_a_call_that_breaks_makes_its_replica_suspect() -> None:
     assert (one.suspect, replicas.to_look_at.is_set()) == (True, True)
 
 
+@pytest.mark.parametrize(("refused", "soon"), [(False, False), (True, True)])
+def test_only_one_that_refused_is_looked_at_soon_when_calls_have_taken_it_down(
+    refused: bool, soon: bool
+) -> None:
+    replicas = pool("a", "b", rules=Rules(failures=1))
+    one = replicas.find("a")
+    replicas.broke(one, "gone", refused=refused)
+    assert (one.up, one.suspect) == (False, soon)
+
+
+def pinned(to: str) -> Session:
+    return Session("s", "cookie", {"policy": to})
+
+
+async def turns() -> None:
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("seen", ["found up", "looked at", "removed", "changed"])
+async def test_a_session_waits_for_the_first_look_at_its_replica(seen: str) -> None:
+    replicas = pool("a", "b", up=False)
+    one = replicas.find("a")
+    replicas.found_up(replicas.find("b"), CARD)
+    waiting = asyncio.create_task(replicas.looked_at(pinned("a")))
+    await turns()
+    waited = not waiting.done()
+    match seen:
+        case "found up":
+            replicas.found_up(one, CARD)
+        case "looked at":
+            one.looked.set()
+        case "removed":
+            replicas.remove("a")
+        case _:
+            replicas.update([evolve(replica("a"), down="starting"), replica("b")])
+    await waiting
+    assert waited
+
+
+async def test_a_session_without_a_replica_waits_only_while_none_is_up() -> None:
+    replicas = pool("a", "b", up=False)
+    waiting = asyncio.create_task(replicas.looked_at(Session("s")))
+    await turns()
+    waited = not waiting.done()
+    replicas.found_up(replicas.find("a"), CARD)
+    await waiting
+    assert waited
+    await replicas.looked_at(Session("t"))
+
+
+async def test_a_session_without_a_replica_goes_to_the_first_that_is_found_up() -> None:
+    replicas = pool("a", "b", up=False)
+    waiting = asyncio.create_task(replicas.looked_at(Session("s")))
+    await turns()
+    replicas.found_up(replicas.find("b"), CARD)
+    await waiting
+
+
+async def test_nobody_waits_for_what_was_looked_at_or_is_down_by_its_launcher() -> None:
+    replicas = pool("a", up=False)
+    replicas.update([replica("a"), evolve(replica("b"), down="starting")])
+    replicas.find("a").looked.set()
+    for session in (pinned("a"), pinned("b"), Session("s")):
+        await replicas.looked_at(session)
+
+
 async def test_what_hangs_on_a_dead_replica_is_broken_off() -> None:
     replicas = pool("a", "b")
     one = replicas.find("a")
