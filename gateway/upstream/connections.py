@@ -186,8 +186,9 @@ def _retry_after(response: aiohttp.ClientResponse) -> float | None:
     value = response.headers.get("Retry-After", "")
     if value.isdecimal():
         return min(float(value), LONGEST_WAIT)
-    with suppress(ValueError, TypeError):
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    with suppress(ValueError, TypeError, OverflowError):
+        seconds = parsedate_to_datetime(value).timestamp() - time.time()
+        return min(max(0.0, seconds), LONGEST_WAIT)
     return None
 
 
