@@ -14,7 +14,7 @@ from attrs import frozen
 
 from gateway.cli import _warn_of_the_open
 from gateway.config import Config, Listen
-from gateway.core import Json
+from gateway.core import Call, Handler, Json, Reply
 from tests.fake_vllm import FakeVllm, Gate, Hang, Status, events
 from tests.gateway.commands import running, write
 from tests.gateway_process import Gateway
@@ -163,6 +163,29 @@ async def test_sighup_with_a_broken_configuration_changes_nothing(reloaded: Relo
     log = await reloaded.reload("the configuration stays as it was", api_keys={"t": "k"}, helth={})
     assert "unknown key 'helth', did you mean 'health'?" in log
     assert await reloaded.status() == 200
+
+
+@frozen
+class Shut:
+    """A middleware that owns something which cannot be had."""
+
+    async def __aenter__(self) -> "Shut":
+        raise OSError("no such thing")
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing was had."""
+
+    async def __call__(self, call: Call, handler: Handler) -> Reply:
+        return await handler(call)
+
+
+async def test_sighup_with_a_middleware_that_fails_changes_nothing(reloaded: Reloaded) -> None:
+    policy = {**reloaded.models["policy"], "middlewares": [f"{__name__}:Shut"]}
+    log = await reloaded.reload("OSError: no such thing", models={"policy": policy})
+    assert "the configuration stays as it was" in log
+    assert await reloaded.status() == 200
+    await reloaded.reload("the configuration was read again", api_keys={"team": "k"})
+    assert await reloaded.status() == 401
 
 
 async def test_sighup_follows_the_replicas(reloaded: Reloaded) -> None:

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+import os
+import resource
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -17,7 +19,7 @@ from gateway.routing.member import Member
 from gateway.routing.replicas import Replicas, Rules
 from gateway.upstream.connections import Upstream
 from tests.fake_vllm import FakeVllm, Gate, Hang, Raw, Reset, Status, events, replicas
-from tests.gateway.routing.members import table
+from tests.gateway.routing.members import CARD, table
 from tests.serving import CHAT, HELLO, Client, serving, until
 
 QUICK = Options(every=0.02, timeout=0.05)
@@ -271,3 +273,45 @@ async def test_each_oddity_of_the_replicas_is_one_warning(caplog: pytest.LogCapt
     assert f"model policy: replica {name(d)} refuses our key (status 401); set api_key" in said
     assert sum("differ in max_model_len" in line for line in said) == 1
     assert sum("differ in version" in line for line in said) >= 1
+
+
+@contextlib.contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Inside of this nothing more can be opened."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    os.close(free := os.dup(0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_looks_for_which_the_gateway_has_no_descriptors_count_for_nothing(
+    fake: FakeVllm,
+) -> None:
+    found = Replicas("policy", table(), RoundRobin(), Rules(failures=1))
+    found.update([Replica("r", fake.url)])
+    one = found.find("r")
+    found.found_up(one, CARD)
+    async with Upstream(1.0) as upstream:
+        health = Health(found, upstream, 1.0, 1.0)
+        with no_descriptors():
+            await health._ask(one)
+        assert (one.up, one.missed, fake.looks) == (True, 0, [])
+        await health._ask(one)
+    assert (one.up, looks(fake)) == (True, 1)
+
+
+async def test_one_that_breaks_calls_comes_back_only_at_its_next_regular_look() -> None:
+    loop = asyncio.get_running_loop()
+    async with replicas(2) as fakes, serving(*fakes, health=Options(every=0.5)) as client:
+        one = member(client, fakes[0])
+        fakes[0].script(*[Raw(b"junk", content_type="application/json")] * 3)
+        for _ in range(3):
+            await until(lambda: not one.suspect and not one.looked_at)
+            await client.post(headers={"X-Session-ID": "s"})
+        assert not one.up
+        due = one.due
+        await until(lambda: one.up)
+        assert loop.time() >= due - 0.1

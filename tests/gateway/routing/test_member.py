@@ -40,6 +40,14 @@ async def test_a_flight_has_its_slot_until_it_lands() -> None:
     assert (one.calls, one.flights) == (0, set())
 
 
+async def test_a_flight_without_a_slot_gives_none_back() -> None:
+    one = member()
+    await departed(one)
+    flight = one.depart("call-2", "s", holds_slot=False)
+    flight.land()
+    assert (one.calls, flight in one.flights) == (1, False)
+
+
 async def test_calls_that_wait_count_as_its_calls() -> None:
     one = member()
     one.slots.limit = 1

@@ -604,3 +604,73 @@ async def test_a_stream_that_breaks_in_the_middle_ends_with_the_error_event() ->
     assert answer.events[-2]["error"]["type"] == "upstream_unreachable"
     assert answer.events[-1] == "[DONE]"
     assert len(fakes[1].requests) == 0
+
+
+@pytest.mark.parametrize("body", [HELLO, STREAM])
+async def test_what_a_call_asks_of_its_replica_needs_no_slot(body: Json) -> None:
+    limits = Limits(max_in_flight=1)
+    async with FakeVllm(inline_ids=False) as fake:
+        async with serving(fake, limits=limits, return_token_id_information=True) as client:
+            answer = await client.post(body)
+            await client.gateway.answers.idle.wait()
+            assert member(client, fake).calls == 0
+    assert (answer.status, b"prompt_token_ids" in answer.raw) == (200, True)
+    assert [received.path for received in fake.requests].count("/tokenize") > 0
+
+
+async def test_after_a_restart_a_session_waits_for_the_first_look_at_its_replica() -> None:
+    shared, seen = Sessions(secret="shared"), asyncio.Event()
+    async with replicas(2) as fakes:
+        async with serving(*fakes, sessions=shared) as before:
+            first = await before.post()
+        cookie = first.response.cookies["gym_gateway"].value
+        home, other = fakes if where(first) == name(fakes[0]) else reversed(fakes)
+        home.pages["/health"] = Hang(seen, Status(200))
+        async with serving(*fakes, sessions=shared, wait=False) as client:
+            await until(lambda: member(client, other).up)
+            call = asyncio.create_task(client.post(cookies={"gym_gateway": cookie}))
+            await until(lambda: bool(client.gateway.answers._tasks))
+            seen.set()
+            again = await call
+    assert (where(again), "gym_gateway" in again.response.cookies) == (name(home), False)
+
+
+async def test_calls_that_come_before_the_first_look_wait_for_it(fake: FakeVllm) -> None:
+    seen = asyncio.Event()
+    fake.pages["/health"] = Hang(seen, Status(200))
+    async with serving(fake, wait=False) as client:
+        call = asyncio.create_task(client.post())
+        await until(lambda: bool(client.gateway.answers._tasks))
+        seen.set()
+        assert (await call).status == 200
+
+
+async def test_the_total_timeout_frees_the_slot_of_a_stream_that_nobody_reads(
+    fake: FakeVllm,
+) -> None:
+    delta = {"index": 0, "delta": {"content": "x" * 2**20}}
+    fake.script(events(*[{**CHUNK, "choices": [delta]}] * 32))
+    limits = Limits(total_timeout=0.5, max_in_flight=1)
+    async with serving(fake, limits=limits) as client:
+        async with client.http.post(client.url + CHAT, json=STREAM):
+            assert member(client, fake).slots.in_flight == 1
+            await until(lambda: member(client, fake).slots.in_flight == 0)
+
+
+async def test_a_retry_waits_for_a_slot_no_longer_than_it_may_begin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.routing.tries.WITHIN", 0.2)
+    go, limits = asyncio.Event(), Limits(max_in_flight=1)
+    async with replicas(2) as fakes, serving(*fakes, limits=limits) as client:
+        assert where(await client.post(**at("a"))) == name(fakes[0])
+        fakes[1].script(Hang(go))
+        holding = asyncio.create_task(client.post(**at("b")))
+        await fakes[1].received()
+        fakes[0].script(FULL)
+        answer = await client.post(**at("a"))
+        assert member(client, fakes[1]).slots.queued == 0
+        go.set()
+        assert (await holding).status == 200
+    assert (answer.status, attempts(answer)) == (503, "1")
+    assert answer.error["message"] == "full"

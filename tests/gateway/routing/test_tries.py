@@ -105,6 +105,25 @@ def test_a_wait_that_would_be_too_long_is_passed_on() -> None:
     assert caught.value is error
 
 
+def test_the_time_for_other_tries_runs_from_the_first_failure() -> None:
+    clock = Clock()
+    tried = tries(clock)
+    left = [tried.left]
+    for _ in range(2):
+        fail(tried, "a", overloaded())
+        clock.now += 20
+        left.append(tried.left)
+    assert left == [None, WITHIN - 20, 0]
+
+
+def test_to_give_up_raises_the_last_error() -> None:
+    tried = tries()
+    fail(tried, "a", overloaded())
+    fail(tried, "b", UpstreamError("late", status=504))
+    with pytest.raises(UpstreamError, match=r"^late$"):
+        tried.give_up()
+
+
 def test_the_replica_that_may_be_tried_first_is_the_soonest() -> None:
     tried = tries()
     fail(tried, "a", overloaded(9))

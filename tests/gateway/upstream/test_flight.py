@@ -89,6 +89,18 @@ async def test_one_in_mid_stream_raises_it_at_its_next_chunk(
     await fake.client_left()
 
 
+async def test_one_whose_first_chunk_is_there_lands_when_it_is_broken_off(
+    fake: FakeVllm, upstream: Upstream
+) -> None:
+    fake.script(events({"choices": []}, Gate(asyncio.Event())))
+    landed: list[Flight] = []
+    flight = Flight(Replica("r", fake.url), "call-1", "session-1", landed.append)
+    await chat(upstream, flight)
+    flight.break_off(DOWN)
+    assert landed == [flight]
+    await fake.client_left()
+
+
 async def test_one_that_has_landed_is_not_broken_off(fake: FakeVllm, upstream: Upstream) -> None:
     flight = on(fake)
     reply = await chat(upstream, flight)

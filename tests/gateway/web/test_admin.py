@@ -359,7 +359,7 @@ async def test_a_replica_may_be_added_again_with_another_key() -> None:
             await remove(client, name(fake))
             await add(client, fake, key="wr0ng")
             answer = await client.post()
-    assert answer.status == 503
+    assert answer.status == 401
     assert fake.looks[-1].headers["Authorization"] == "Bearer wr0ng"
 
 

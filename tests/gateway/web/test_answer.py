@@ -204,6 +204,38 @@ async def test_the_maker_waits_for_the_fastest_reader_only(high_water: int) -> N
     assert slow.taken == 0
 
 
+async def test_the_maker_waits_for_the_slowest_reader_of_what_is_not_kept(
+    high_water: int,
+) -> None:
+    made = answer(kept=True)
+    fast, slow = reader(made), reader(made)
+    made.kept = False
+    async with adding(made, b"x" * (high_water + 1)) as task:
+        await fast.next()
+        await turns(3)
+        waited = not task.done()
+        await slow.next()
+        await task
+    assert waited
+
+
+async def test_the_maker_of_a_complete_reply_does_not_wait(high_water: int) -> None:
+    made = answer(streamed=False)
+    reader(made)
+    async with adding(made, b"x" * (high_water + 1)) as task:
+        assert task.done()
+
+
+async def test_an_error_is_forgotten_when_the_last_reader_leaves() -> None:
+    made = answer(kept=True)
+    first, last = reader(made), reader(made)
+    made.fail(NoReplica("none is up"))
+    first.leave()
+    before = made.error
+    last.leave()
+    assert (str(before), made.error, made.spoiled) == ("none is up", None, True)
+
+
 async def test_the_maker_does_not_wait_where_nobody_reads(high_water: int) -> None:
     made = answer(kept=True)
     async with adding(made, b"x" * (high_water + 1)) as task:

@@ -1,6 +1,7 @@
 """Answers that are made apart from the connections that read them."""
 
 import asyncio
+import gc
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from attrs import frozen
 from openai import AsyncOpenAI
 
 from gateway.config import Sessions
-from gateway.core import Json, Session
+from gateway.core import Call, Handler, Json, Reply, Session
 from gateway.web.answer import Answer, Reader
 from gateway.web.answers import Answers
 from gateway.web.asked import Asked
@@ -409,6 +410,37 @@ async def test_an_sdk_that_gave_up_waiting_gets_its_answer_by_its_retry(fake: Fa
             answer = await call
     assert answer.choices[0].message.content == "one"
     assert len(fake.requests) == 1
+
+
+# Calls that fail
+
+
+async def test_nothing_is_left_of_requests_whose_calls_failed(fake: FakeVllm) -> None:
+    failure = Status(500, plausible.error(500, "no", "Bad"))
+    fake.script(*[failure] * 20)
+    large = {**HELLO, "padding": "x" * 10**6}
+    async with serving(fake) as client:
+        for i in range(20):
+            answer = await client.post(large, headers={"X-Session-ID": f"s{i}"})
+            assert answer.status == 500
+        await client.gateway.answers.idle.wait()
+        gc.collect()
+        left = [o for o in gc.get_objects() if isinstance(o, Asked) and len(o.raw) > 10**6]
+        assert len(left) == 0
+        assert len(client.gateway.answers.retries._kept) == 20
+
+
+async def cancels(call: Call, handler: Handler) -> Reply:
+    """A middleware that lets a cancellation of its own out."""
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("body", [HELLO, STREAM])
+async def test_a_middleware_that_cancels_its_call_is_a_500(fake: FakeVllm, body: Json) -> None:
+    async with serving(fake, middlewares=(f"{__name__}:cancels",)) as client:
+        answer = await client.post(body)
+        await client.gateway.answers.idle.wait()
+    assert (answer.status, answer.error["message"]) == (500, "the call was ended")
 
 
 # Without HTTP

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.config import Limits
 from gateway.core import Call, Chunk, Handler, Json, Reply
+from gateway.web.answer import HIGH_WATER
 from tests import plausible, recorded
 from tests.fake_vllm import (
     CHAT,
@@ -124,6 +125,24 @@ async def test_a_call_that_its_replica_cannot_take_is_answered_by_another(
     assert answer.headers["X-Gateway-Replica"] == f"127.0.0.1:{fakes[1].port}"
 
 
+LONG = "x" * (HIGH_WATER + 1)
+
+
+@pytest.mark.parametrize(
+    ("path", "reply"),
+    [(CHAT, plausible.reply(LONG)), (COMPLETIONS, {"choices": [{"text": LONG}]})],
+)
+async def test_a_complete_reply_of_megabytes_is_answered(
+    fake: FakeVllm, path: str, reply: Json
+) -> None:
+    fake.script(Status(200, reply), path=path)
+    async with serving(fake, limits=Limits(max_in_flight=1)) as client:
+        answer = await client.post({**HELLO, **PROMPT}, path)
+        left = await free(client)
+    assert (answer.status, LONG.encode() in answer.raw) == (200, True)
+    assert left == 0
+
+
 # What goes wrong
 
 
@@ -156,6 +175,21 @@ async def test_a_reply_that_breaks_off_where_nothing_was_sent_is_tried_again(
         answer = await client.post()
     assert answer.message["content"] == "whole"
     assert answer.headers["X-Gateway-Attempts"] == "2"
+
+
+@pytest.mark.parametrize(
+    "failure", [events(Reset()), events(done=False), events(Gate(asyncio.Event()))]
+)
+async def test_a_relayed_stream_that_fails_before_its_first_event_is_made_elsewhere(
+    failure: Raw,
+) -> None:
+    limits = Limits(first_token_timeout=0.5)
+    async with replicas(2) as fakes, serving(*fakes, limits=limits) as client:
+        fakes[0].script(failure, path=COMPLETIONS)
+        answer = await client.post({**PROMPT, "stream": True}, COMPLETIONS)
+    assert (answer.status, answer.headers["X-Gateway-Attempts"]) == (200, "2")
+    assert answer.headers["X-Gateway-Replica"] == f"127.0.0.1:{fakes[1].port}"
+    assert answer.events[-1] == "[DONE]"
 
 
 async def broken(call: Call, handler: Handler) -> Reply:

@@ -1,6 +1,8 @@
 """How a gateway stops: the real command, and signals."""
 
 import asyncio
+import json
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -124,3 +126,37 @@ async def test_without_a_running_call_it_ends_at_once(fake: FakeVllm, tmp_path: 
         served.process.terminate()
         assert await status(served) == 0
         assert loop.time() - start < NOTICE
+
+
+async def test_sighup_changes_nothing_any_more(fake: FakeVllm, tmp_path: Path) -> None:
+    go = asyncio.Event()
+    fake.script(Hang(go))
+    async with told_to_stop(fake, tmp_path) as (served, http, call):
+        await until_not_ready(http, served.url)
+        served.process.send_signal(signal.SIGHUP)
+        assert await until_not_ready(http, served.url) == {"status": "draining"}
+        go.set()
+        assert b"Hello there." in await call
+        assert await status(served) == 0
+
+
+@pytest.mark.parametrize("listening", [True, False])
+async def test_a_call_whose_body_still_arrives_is_answered(
+    fake: FakeVllm, tmp_path: Path, listening: bool
+) -> None:
+    file = write(tmp_path, models={"policy": {"base_url": fake.url}})
+    body = json.dumps(HELLO).encode()
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n"
+    async with running(file, folder=tmp_path) as served, aiohttp.ClientSession() as http:
+        port = int(served.url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head.encode() + b"Expect: 100-continue\r\n\r\n" + body[:10])
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        served.process.terminate()
+        await (until_not_ready if listening else until_refused)(http, served.url)
+        writer.write(body[10:])
+        said = await reader.read()
+        assert await status(served) == 0
+        writer.close()
+    assert said.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"Hello there." in said
