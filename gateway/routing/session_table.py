@@ -126,12 +126,6 @@ class SessionTable:
             others = tuple(place for place in entry.places if place.pool != pool)
             self._move(entry, (*others, *alone) if others else alone)
 
-    def leave(self, id: str, pool: str) -> None:
-        """The session is nowhere in that pool."""
-        entry = self._get(id)
-        if entry is not None:
-            self._move(entry, tuple(place for place in entry.places if place.pool != pool))
-
     def live_on(self, pool: str, replica: str) -> int:
         """Live sessions there."""
         self._prune(self.clock())

@@ -19,7 +19,10 @@ async def start_listening(runner: web.AppRunner, host: str, port: int) -> None:
     """Listen on all addresses of the host; raises OSError."""
     loop = asyncio.get_running_loop()
     flags = socket.AI_PASSIVE
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    except UnicodeError:
+        raise OSError(f"{host!r} is no name of a host") from None
     for family, _, _, _, address in dict.fromkeys(found):
         listener = socket.create_server(address[:2], family=family)
         await web.SockSite(runner, listener, backlog=AT_ONCE).start()

@@ -91,14 +91,6 @@ def test_a_session_that_moves_counts_on_its_new_replica_only() -> None:
     assert (table.live_on("p", "r1"), table.live_on("p", "r2")) == (0, 1)
 
 
-def test_a_session_that_left_is_nowhere_in_that_pool() -> None:
-    table, _ = known()
-    placed(table, "a", "r1", "p")
-    placed(table, "a", "r1", "q")
-    table.leave("a", "p")
-    assert (table.homes("a"), table.live_on("p", "r1")) == ({"q": "r1"}, 0)
-
-
 def test_a_session_is_live_until_some_time_after_its_last_call() -> None:
     table, clock = known(live=10)
     placed(table, "a", "r1")
@@ -222,7 +214,6 @@ def test_a_session_that_was_forgotten_meanwhile_is_not_put_back() -> None:
     table.enter("a")
     placed(table, "b")
     table.settle("a", "p", "r1")
-    table.leave("a", "p")
     table.spent("a", 1, 1)
     assert (table.homes("a"), table.live_on("p", "r1"), len(table)) == ({}, 1, 1)
 
@@ -325,12 +316,6 @@ class Laws(RuleBasedStateMachine):
         self.table.settle(id, pool, replica)
         if id in self.told and not self.told[id].ended:
             self.told[id].homes[pool] = replica
-
-    @rule(id=IDS, pool=POOLS)
-    def leave(self, id: str, pool: str) -> None:
-        self.table.leave(id, pool)
-        if id in self.told:
-            self.told[id].homes.pop(pool, None)
 
     @rule(id=IDS, prompt=st.integers(0, 9), completion=st.integers(0, 9))
     def spent(self, id: str, prompt: int, completion: int) -> None:

@@ -69,3 +69,9 @@ async def test_a_port_that_is_taken_cannot_be_listened_on() -> None:
         with pytest.raises(OSError, match=r"[Aa]ddress already in use"):
             async with listening(HOST, port):
                 pass
+
+
+async def test_a_name_that_cannot_be_one_is_an_error_of_the_system() -> None:
+    with pytest.raises(OSError, match=r"'a\.\.b' is no name of a host"):
+        async with listening("a..b"):
+            pass
