@@ -15,8 +15,7 @@ WITHIN = 30.0
 """Seconds after its first failure in which the others must begin."""
 PAUSE = 0.5
 """Seconds before the same replica is tried a second time, at most; twice that for a third."""
-OVERLOADED = frozenset({429, 503})
-PASSING = OVERLOADED | {502, 504}
+PASSING = frozenset({429, 502, 503, 504})
 """
 What may be otherwise a moment later or on another replica (RFC 9110 15.6).
 

@@ -240,7 +240,7 @@ def test_a_replica_has_fewer_than_100_series() -> None:
     metrics.spent("policy", "a:1", 1, 1, 1)
     metrics.moved("policy", "a:1")
     metrics.overflowed("policy", "a:1")
-    assert len(samples(metrics)) == 73
+    assert len(samples(metrics)) == 72
 
 
 def test_replicas_that_come_and_go_do_not_add_up() -> None:

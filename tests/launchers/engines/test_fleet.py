@@ -122,7 +122,7 @@ async def test_a_model_of_several_that_started_together_ends_alone(
         async with kept(tmp_path / "record-judge") as judge:
             fleet.end("judge")
             await fleet.until_ended("judge")
-            assert [process.ends(0) for process in judge.everything] == [True] * 4
+            assert [process.ends(10) for process in judge.everything] == [True] * 4
         assert fleet.state("policy") == {"name": "policy-0", "url": url, "down": None}
 
 
@@ -137,7 +137,7 @@ async def test_new_engines_of_a_model_wait_until_its_former_ones_have_ended(
             assert [process.ends(0) for process in former.everything] == [False] * 4
             fleet.end("policy")
             await fleet.until_down("policy 0", "starting")
-            assert [process.ends(0) for process in former.everything] == [True] * 4
+            assert [process.ends(10) for process in former.everything] == [True] * 4
         await fleet.until_up("policy 0")
 
 
@@ -190,7 +190,7 @@ async def test_later_models_wait_for_room_that_engines_which_start_will_take(
     late = {"STAND_IN_BIND_AFTER": "100"}
     async with watched(nodes, with_gpus(policy("one", late), 4)) as fleet:
         await fleet.until_down("one", "starting")
-        fleet.start("two", with_gpus(policy("two"), 4))
+        fleet.start("two", with_gpus(policy("two", late), 4))
         await fleet.until_down("two", "looking for its weights")
         fleet.start("three", with_gpus(policy("three"), 4))
         await fleet.until_down(
