@@ -83,7 +83,7 @@ def list_configurations() -> int:
 
 async def launch(config: Config, arguments: Arguments) -> int:
     """Run the engines of the models, for gateways that read the published file."""
-    stop, *_ = _signals()
+    stop, _ = _signals()
     publishing = asyncio.create_task(publish(config, Path(str(arguments.publish))))
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait([publishing, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -109,7 +109,9 @@ async def explain_file(config: Config, arguments: Arguments) -> int:
 async def serve(config: Config, arguments: Arguments) -> int:
     """Serve until a signal; SIGHUP reads the configuration again."""
     _raise_file_limit()
-    stop, hurry, again = _signals()
+    stop, hurry = _signals()
+    again = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, again.set)
     app = build(config)
     runner = web.AppRunner(
         app,
@@ -139,9 +141,9 @@ async def serve(config: Config, arguments: Arguments) -> int:
         await runner.cleanup()
 
 
-def _signals() -> tuple[asyncio.Event, asyncio.Event, asyncio.Event]:
-    """Set by the first signal to stop, by the second one, and by SIGHUP."""
-    stop, hurry, again = asyncio.Event(), asyncio.Event(), asyncio.Event()
+def _signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """Set by the first signal to stop, and by the second one."""
+    stop, hurry = asyncio.Event(), asyncio.Event()
 
     def signalled() -> None:
         (hurry if stop.is_set() else stop).set()
@@ -149,8 +151,7 @@ def _signals() -> tuple[asyncio.Event, asyncio.Event, asyncio.Event]:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, signalled)
-    loop.add_signal_handler(signal.SIGHUP, again.set)
-    return stop, hurry, again
+    return stop, hurry
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from operator import attrgetter
 
 from attrs import define, field
 
@@ -121,9 +122,8 @@ class Gateway:
         self.answers.grace = sessions.retry_grace
         self.upstream.connect_timeout = new.limits.connect_timeout
         for name in ("listen", "limits.body"):
-            section, _, key = name.partition(".")
-            before, after = getattr(old, section), getattr(new, section)
-            if before != after and (not key or getattr(before, key) != getattr(after, key)):
+            setting = attrgetter(name)
+            if setting(old) != setting(new):
                 logger.warning("%s has changed, which counts only after a restart", name)
 
     async def _enter(self, catalog: Catalog, old: Catalog | None = None) -> None:

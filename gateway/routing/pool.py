@@ -127,18 +127,18 @@ class Pool:
 
         The caller lands the flight when it is through with the result.
         """
-        limit, error = self.total_timeout, None
-        if limit is not None:
-            journey.deadline = asyncio.get_running_loop().time() + limit
+        if self.total_timeout is not None:
+            journey.deadline = asyncio.get_running_loop().time() + self.total_timeout
         try:
             async with asyncio.timeout_at(journey.deadline):
                 return await self._run(attempt, journey)
         except TimeoutError:
             error = self._too_long()
-        except GatewayError as caught:
-            error = caught
-        error.attempts = journey.tries.count
-        raise error
+            error.attempts = journey.tries.count
+            raise error from None
+        except GatewayError as error:
+            error.attempts = journey.tries.count
+            raise
 
     def _too_long(self) -> GatewayError:
         message = f"the call took longer than limits.total_timeout ({self.total_timeout:g} s)"

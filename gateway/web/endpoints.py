@@ -1,6 +1,7 @@
 """The HTTP endpoints for clients."""
 
 from collections.abc import Iterable
+from functools import partial
 
 from aiohttp import web
 from attrs import frozen
@@ -9,7 +10,6 @@ from gateway.codec import decode_request
 from gateway.core import Json
 from gateway.errors import Overloaded
 from gateway.gateway import Gateway
-from gateway.web.answer import Answer
 from gateway.web.answers import Make
 from gateway.web.asked import Asked
 from gateway.web.delivery import deliver
@@ -74,11 +74,9 @@ class Endpoints:
         if native is None:
             return await self._converse(request, asked)
         body = native.body(asked.body)
-
-        async def make(answer: Answer) -> None:
-            await self.gateway.calls.native(asked, native, body, answer)
-
-        return await self._answer(request, asked, make)
+        return await self._answer(
+            request, asked, partial(self.gateway.calls.native, asked, native, body)
+        )
 
     async def completions(self, request: web.Request) -> web.StreamResponse:
         asked = await self._read(request, "completions")
@@ -94,11 +92,9 @@ class Endpoints:
             return await self._forward(request, asked, "/tokenize")
         dialect = asked.seat.served.dialects["chat_completions"]
         chat = dialect.parse(asked.body)
-
-        async def make(answer: Answer) -> None:
-            await self.gateway.calls.tokenize(asked, dialect, chat, answer)
-
-        return await self._answer(request, asked, make)
+        return await self._answer(
+            request, asked, partial(self.gateway.calls.tokenize, asked, dialect, chat)
+        )
 
     async def _read(self, request: web.Request, kind: str) -> Asked:
         """The request, for whom it is and whose it is."""
@@ -119,17 +115,12 @@ class Endpoints:
     async def _converse(self, request: web.Request, asked: Asked) -> web.StreamResponse:
         dialect = request[DIALECT] = asked.seat.served.dialects[asked.kind]
         chat = dialect.parse(asked.body)
-
-        async def make(answer: Answer) -> None:
-            await self.gateway.calls.converse(asked, dialect, chat, answer)
-
-        return await self._answer(request, asked, make)
+        return await self._answer(
+            request, asked, partial(self.gateway.calls.converse, asked, dialect, chat)
+        )
 
     async def _forward(self, request: web.Request, asked: Asked, path: str) -> web.StreamResponse:
-        async def make(answer: Answer) -> None:
-            await self.gateway.calls.forward(asked, path, answer)
-
-        return await self._answer(request, asked, make)
+        return await self._answer(request, asked, partial(self.gateway.calls.forward, asked, path))
 
     async def _answer(self, request: web.Request, asked: Asked, make: Make) -> web.StreamResponse:
         self.gateway.table.enter(asked.seat.session.id)

@@ -70,9 +70,6 @@ async def read_body(request: web.Request) -> bytes:
 
 def error_response(request: web.Request, error: GatewayError) -> web.Response:
     """The error as a reply."""
-    seat = request.get(SEAT)
-    if seat is not None:
-        seat.replica, seat.attempts = error.replica or seat.replica, error.attempts or seat.attempts
     dialect = request.get(DIALECT)
     told = openai_error(error) if dialect is None else dialect.error(error)
     response = json_response(told, error.status)

@@ -29,12 +29,21 @@ class Crowd:
     """All turns that ended, in that order."""
     _numbers: "count[int]" = field(factory=count, init=False)
     _marks: dict[int, asyncio.Event] = field(factory=dict, init=False)
+    _begun: int = field(default=0, init=False)
+    """Conversations whose first turn has ended."""
+    _begins: asyncio.Condition = field(factory=asyncio.Condition, init=False)
     _over: asyncio.Event = field(factory=asyncio.Event, init=False)
 
     async def go_on(self, turns: int) -> None:
         """Wait until so many more turns have ended."""
         goal = len(self.turns) + turns
         await self._marks.setdefault(goal, asyncio.Event()).wait()
+
+    async def renew(self, conversations: int) -> None:
+        """Wait until the first turn of so many more conversations has ended."""
+        async with self._begins:
+            goal = self._begun + conversations
+            await self._begins.wait_for(lambda: self._begun >= goal)
 
     def end(self) -> None:
         """The turns that run are the last ones."""
@@ -64,6 +73,10 @@ class Crowd:
             if await self._ends_within(WORK * self.size * portion(f"{turn} of {agent.index}")):
                 return
             self._note(await agent.turn())
+            if turn == 0:
+                async with self._begins:
+                    self._begun += 1
+                    self._begins.notify_all()
 
     async def _ends_within(self, seconds: float) -> bool:
         with suppress(TimeoutError):

@@ -19,6 +19,8 @@ from tests.gateway_process import Gateway, gateway
 
 QUICK = {"every": 0.2, "timeout": 1.5, "failures": 2}
 """Probes that find a dead replica within four seconds, and bear with a machine that is busy."""
+NEW = 40
+"""Conversations of which each replica gets some."""
 LIMIT = 20.0
 """Seconds within which another process has to become what is waited for."""
 
@@ -47,8 +49,9 @@ class Trial:
         self.outages.append(verdict.Outage(replica, since, time.monotonic()))
 
     async def comes_up(self, replica: str) -> None:
-        """Wait until the gateway finds it up."""
+        """Wait until the gateway finds it up, and for new conversations that it gets a share of."""
         await self._becomes(replica, up=True)
+        await self.crowd.renew(NEW)
 
     async def _becomes(self, replica: str, *, up: bool) -> None:
         what = f"the gateway does not find {replica} {'up' if up else 'down'}"

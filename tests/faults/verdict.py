@@ -197,17 +197,9 @@ def returned(
                 yield f"{turn.nonce} is on {turn.replica} again"
 
 
-ENOUGH = 20
-"""New sessions, of which each replica gets some."""
-
-
 def unused(turns: Sequence[Turn], outages: Iterable[Outage]) -> Iterator[str]:
-    """A replica that came back takes new sessions, if enough of them began after that."""
-    began: dict[object, float] = {}
-    for turn in turns:
-        began[turn.agent] = min(turn.began, began.get(turn.agent, turn.began))
+    """A replica that came back takes new sessions."""
     for outage in outages:
-        new = sum(first > outage.until for first in began.values())
         late = (t for t in turns if t.began > outage.until and t.replica == outage.replica)
-        if new >= ENOUGH and next(late, None) is None:
+        if next(late, None) is None:
             yield f"{outage.replica} had no call after it came back"

@@ -53,6 +53,13 @@ ROUTES = {
 each_route = pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES)
 
 
+async def leave(client: Client, fake: FakeVllm, *args: Any, **fields: Any) -> None:
+    """A call whose client goes while the replica has it."""
+    call = asyncio.create_task(client.post(*args, **fields))
+    await fake.received(1)
+    call.cancel()
+
+
 def complete(text: str = "one") -> Raw | Complete:
     return Complete(plausible.reply(text))
 
@@ -322,9 +329,7 @@ async def test_a_key_that_came_with_another_body_is_refused_by_name(fake: FakeVl
 async def test_a_call_whose_client_left_is_sampled_anew(fake: FakeVllm, body: Json) -> None:
     fake.script(Hang())
     async with serving(fake) as client:
-        first = asyncio.create_task(client.post(body, headers=NAMED))
-        await fake.received(1)
-        first.cancel()
+        await leave(client, fake, body, headers=NAMED)
         await fake.client_left(1)
         retry = await client.post(body, headers=RETRY)
     assert retry.status == 200
@@ -336,9 +341,7 @@ async def test_within_the_grace_a_retry_gets_the_call_whose_client_left(fake: Fa
     gate = asyncio.Event()
     fake.script(Hang(gate, complete("one")))
     async with serving(fake, sessions=Sessions(retry_grace=30)) as client:
-        first = asyncio.create_task(client.post(headers=NAMED))
-        await fake.received(1)
-        first.cancel()
+        await leave(client, fake, headers=NAMED)
         await left(client)
         retry = asyncio.create_task(client.post(headers=RETRY))
         await come(client, 2)
@@ -353,9 +356,7 @@ async def test_what_was_completed_within_the_grace_is_replayed(fake: FakeVllm) -
     gate = asyncio.Event()
     fake.script(Hang(gate, complete("one")))
     async with serving(fake, sessions=Sessions(retry_grace=30)) as client:
-        first = asyncio.create_task(client.post(headers=NAMED))
-        await fake.received(1)
-        first.cancel()
+        await leave(client, fake, headers=NAMED)
         await left(client)
         gate.set()
         await client.gateway.answers.idle.wait()
@@ -367,9 +368,7 @@ async def test_what_was_completed_within_the_grace_is_replayed(fake: FakeVllm) -
 async def test_after_the_grace_the_engine_is_freed(fake: FakeVllm) -> None:
     fake.script(Hang())
     async with serving(fake, sessions=Sessions(retry_grace=0.05)) as client:
-        first = asyncio.create_task(client.post(headers=NAMED))
-        await fake.received(1)
-        first.cancel()
+        await leave(client, fake, headers=NAMED)
         await fake.client_left(1)
         retry = await client.post(headers=RETRY)
     assert "X-Gateway-Repeated" not in retry.headers
@@ -379,18 +378,14 @@ async def test_after_the_grace_the_engine_is_freed(fake: FakeVllm) -> None:
 async def test_streams_get_no_grace(fake: FakeVllm) -> None:
     fake.script(Hang())
     async with serving(fake, sessions=Sessions(retry_grace=3600)) as client:
-        first = asyncio.create_task(client.post(STREAM, headers=NAMED))
-        await fake.received(1)
-        first.cancel()
+        await leave(client, fake, STREAM, headers=NAMED)
         await fake.client_left(1)
 
 
 async def test_sessions_that_nobody_named_get_no_grace(fake: FakeVllm) -> None:
     fake.script(Hang())
     async with serving(fake, sessions=Sessions(retry_grace=3600)) as client:
-        first = asyncio.create_task(client.post())
-        await fake.received(1)
-        first.cancel()
+        await leave(client, fake)
         await fake.client_left(1)
 
 
