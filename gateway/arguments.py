@@ -35,7 +35,8 @@ OVERRIDE is ++path.to.key=value.
 Commands: check (print the configuration, the pipelines and what is launched), explain CONFIG
 request.json (show what becomes of a request),
 configs (list the shipped configurations), launch CONFIG --publish FILE (run engines without a
-gateway; gateways read endpoint_file: FILE).
+gateway; gateways read endpoint_file: FILE). Clients, with --help of their own: try [URL] (one
+conversation with a tool), collect (rollouts over the rows of a file).
 """
 
 

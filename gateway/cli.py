@@ -1,4 +1,4 @@
-"""The command: serve, check, explain."""
+"""The command: serve, check, explain, and the clients."""
 
 import asyncio
 import logging
@@ -25,6 +25,8 @@ from gateway.gateway import Gateway
 from gateway.masking import masked, without_user
 from gateway.pipeline import entries
 from gateway.publish import publish
+from gateway.rollouts import command as rollouts
+from gateway.tryout import command as tryout
 from gateway.web.draining import Draining
 from gateway.web.listening import start_listening
 
@@ -44,8 +46,11 @@ no model is configured: this is the simulated one, it only plays a model. Try
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 stopped by a signal, 1 failed at run time, 2 bad configuration."""
     logs.to_stderr()
+    given = sys.argv[1:] if argv is None else argv
     try:
-        arguments = parse(sys.argv[1:] if argv is None else argv)
+        if given and given[0] in _CLIENTS:
+            return _CLIENTS[given[0]](given[1:])
+        arguments = parse(given)
         if arguments.command == "configs":
             return list_configurations()
         return asyncio.run(_COMMANDS[arguments.command](arguments.config(), arguments))
@@ -250,4 +255,8 @@ _COMMANDS: Mapping[str, Callable[[Config, Arguments], Coroutine[Any, Any, int]]]
     "check": check,
     "explain": explain_file,
     "launch": launch,
+}
+_CLIENTS: Mapping[str, Callable[[Sequence[str]], int]] = {
+    "try": tryout.main,
+    "collect": rollouts.main,
 }

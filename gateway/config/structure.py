@@ -24,7 +24,8 @@ from gateway.masking import is_secret
 T = TypeVar("T")
 Hook = Callable[[Any, Any], Any]
 
-_Url = NewType("_Url", str)
+Url = NewType("Url", str)
+"""An address, without ``/v1`` and a trailing slash."""
 _TOP = "top level"
 
 
@@ -171,7 +172,7 @@ def _field(field: Any, reader: Hook, value: Any, _: Any) -> Any:
 def _urls(value: Any, _: Any) -> Any:
     if isinstance(value, str):
         return (units.root_url(value),)
-    return _CONVERTER.structure(value, tuple[_Url, ...])
+    return _CONVERTER.structure(value, tuple[Url, ...])
 
 
 _UNITS: dict[str, Hook] = {
@@ -194,7 +195,7 @@ def _make_converter() -> Converter:
         (str, (str,), "str"),
     ]:
         converter.register_structure_hook(kind, _exactly(kinds, expected))
-    converter.register_structure_hook(_Url, lambda value, _: units.root_url(value))
+    converter.register_structure_hook(Url, lambda value, _: units.root_url(value))
     lists, mappings = (list, tuple), (Mapping,)
     for predicate, factory in [
         (_origin(object), lambda type_, _: lambda value, _: value),

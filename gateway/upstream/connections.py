@@ -6,8 +6,6 @@ import logging
 import socket
 import time
 from collections.abc import Mapping
-from contextlib import suppress
-from email.utils import parsedate_to_datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +13,7 @@ import aiohttp
 from attrs import define, field
 from multidict import CIMultiDict
 
+from gateway import retry_after
 from gateway.chunks import as_chunk
 from gateway.codec import encode
 from gateway.core import Json, Reply
@@ -33,9 +32,6 @@ STALE = 1.0
 
 KEEP_ALIVE = (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 """Seconds of silence before the other end is asked for a sign, between two asks, and how many."""
-
-LONGEST_WAIT = 86400.0
-"""Seconds of a Retry-After; more is as good as never."""
 
 LARGE = 2**20
 """Bytes of a body from which on it is written in pieces, so that other calls get their turn."""
@@ -99,16 +95,16 @@ class Upstream:
         The replica's reply, not yet read, to a POST of ``body``.
 
         Raises UpstreamError for an error status, and UpstreamUnreachable where there was no
-        answer. Pooled connections that the replica closed meanwhile are passed over.
+        answer.
         """
         headers = CIMultiDict(flight.replica.headers)
         headers["X-Request-Id"], headers["X-Session-ID"] = flight.call_id, flight.session
         headers["Content-Type"] = "application/json"
-        response = await self._post(flight.replica.url + path, encode(body), headers)
+        response = await self.send(flight.replica.url + path, encode(body), headers)
         flight.answered(response)
         if response.status == 200:
             return response
-        wait = _retry_after(response)
+        wait = retry_after.seconds(response.headers.get("Retry-After", ""))
         error = read_error(response.status, await read(response), retry_after=wait)
         if response.status < 400:
             error.status = UpstreamError.default_status
@@ -124,9 +120,14 @@ class Upstream:
         except BROKEN as error:
             raise _unreachable(error) from error
 
-    async def _post(
+    async def send(
         self, url: str, raw: bytes, headers: Mapping[str, str]
     ) -> aiohttp.ClientResponse:
+        """
+        The reply to a POST, not yet read, whatever its status; raises UpstreamUnreachable.
+
+        Pooled connections that the other end closed meanwhile are passed over.
+        """
         while True:
             reused, started = SimpleNamespace(yes=False), time.monotonic()
             data = raw if len(raw) < LARGE else io.BytesIO(raw)
@@ -179,17 +180,6 @@ def _unreachable(error: BaseException) -> GatewayError:
 def passed_on(response: aiohttp.ClientResponse) -> dict[str, str]:
     """The headers of a replica's reply that the client is to see."""
     return {k: v for k, v in response.headers.items() if k.lower().startswith(PASSED_ON)}
-
-
-def _retry_after(response: aiohttp.ClientResponse) -> float | None:
-    """Seconds, whether it says seconds or a date (RFC 9110 10.2.3)."""
-    value = response.headers.get("Retry-After", "")
-    if value.isdecimal():
-        return min(float(value), LONGEST_WAIT)
-    with suppress(ValueError, TypeError, OverflowError):
-        seconds = parsedate_to_datetime(value).timestamp() - time.time()
-        return min(max(0.0, seconds), LONGEST_WAIT)
-    return None
 
 
 def _closing(response: aiohttp.ClientResponse) -> Any:

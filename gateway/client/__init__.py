@@ -1,0 +1,1 @@
+"""The other end of an address: what the commands that are clients have in common."""

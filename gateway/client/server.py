@@ -1,0 +1,99 @@
+"""An HTTP server, as its clients know it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+from attrs import define, field, frozen
+from multidict import CIMultiDict
+
+from gateway.codec import decode, encode
+from gateway.core import Json
+from gateway.errors import UpstreamUnreachable
+from gateway.masking import without_user
+from gateway.upstream.connections import Upstream
+from gateway.upstream.reading import read, said
+
+
+@frozen
+class Answer:
+    """A reply, read whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    raw: bytes = field(repr=False)
+
+    def json(self) -> Any:
+        """The value; raises ValueError for what is no JSON."""
+        return decode(self.raw)
+
+
+@frozen
+class Server:
+    """
+    An address, and what every request to it carries.
+
+    What keeps a request from being answered is an UpstreamUnreachable that names the address.
+    """
+
+    url: str
+    """Without ``/v1`` and a trailing slash."""
+    upstream: Upstream = field(repr=False)
+    headers: Mapping[str, str] = field(factory=dict, repr=False)
+    """They carry the key."""
+    timeout: float = 3600.0
+    """Seconds for one request and its answer."""
+
+    async def get(self, path: str) -> Answer:
+        """The answer to a GET, of whose headers only the gateway's own are kept."""
+        async with self.reaching():
+            status, raw, headers = await self.upstream.get(self.url + path, self.headers)
+            return Answer(status, headers, raw)
+
+    @asynccontextmanager
+    async def reaching(self) -> AsyncIterator[None]:
+        """Inside of this one request is made."""
+        place = without_user(self.url)
+        try:
+            async with asyncio.timeout(self.timeout):
+                yield
+        except UpstreamUnreachable as error:
+            what = "took no connection" if error.refused else "broke off"
+            message = f"{place} {what}: {said(error.__cause__ or error)}"
+            raise UpstreamUnreachable(message, refused=error.refused) from None
+        except TimeoutError:
+            message = f"{place} did not answer within {self.timeout:g} s"
+            raise UpstreamUnreachable(message, status=504, code="timeout") from None
+
+
+@define
+class Client:
+    """One client of a server: what only its requests carry, and the cookies that it was given."""
+
+    server: Server
+    headers: Mapping[str, str] = field(factory=dict)
+    prefix: str = ""
+    """Stands before every path, as in ``/sessions/ID``."""
+    cookies: dict[str, str] = field(factory=dict, repr=False)
+
+    async def post(self, path: str, body: Json, **headers: str) -> Answer:
+        """The answer, whatever its status."""
+        async with self.server.reaching():
+            response = await self.open(path, body, headers)
+            return Answer(response.status, response.headers, await read(response))
+
+    async def open(
+        self, path: str, body: Json, headers: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
+        """The reply, not yet read; to be called inside of ``server.reaching()``."""
+        sent = CIMultiDict({"Content-Type": "application/json", **self.server.headers})
+        sent.update(self.headers)
+        sent.update(headers)
+        if self.cookies:
+            sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        url = self.server.url + self.prefix + path
+        response = await self.server.upstream.send(url, encode(body), sent)
+        self.cookies |= {name: morsel.value for name, morsel in response.cookies.items()}
+        return response

@@ -1,0 +1,1 @@
+"""A first conversation with an address, to see whether all of it works."""
