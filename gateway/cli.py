@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import resource
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from gateway.config import Config, show
 from gateway.config.shipped import listing
 from gateway.errors import ConfigError, GatewayError, LaunchError, StartError
 from gateway.explain import explain
+from gateway.file_limit import raise_file_limit
 from gateway.gateway import Gateway
 from gateway.masking import masked, without_user
 from gateway.pipeline import entries
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print("\n".join(error.faults), file=sys.stderr)
         return 2
-    except LaunchError as error:
+    except StartError as error:
         print("\n".join(error.faults), file=sys.stderr)
         return 1
 
@@ -113,7 +113,7 @@ async def explain_file(config: Config, arguments: Arguments) -> int:
 
 async def serve(config: Config, arguments: Arguments) -> int:
     """Serve until a signal; SIGHUP reads the configuration again."""
-    _raise_file_limit()
+    raise_file_limit()
     stop, hurry = _signals()
     again = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, again.set)
@@ -240,14 +240,6 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _raise_file_limit() -> None:
-    """A call takes two file descriptors, and the usual soft limit is 1024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = hard if hard != resource.RLIM_INFINITY else 1_048_576
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 _COMMANDS: Mapping[str, Callable[[Config, Arguments], Coroutine[Any, Any, int]]] = {

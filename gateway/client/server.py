@@ -48,8 +48,16 @@ class Server:
 
     async def get(self, path: str) -> Answer:
         """The answer to a GET, of whose headers only the gateway's own are kept."""
+        return await self._request("GET", path)
+
+    async def delete(self, path: str) -> Answer:
+        """The same for a DELETE."""
+        return await self._request("DELETE", path)
+
+    async def _request(self, method: str, path: str) -> Answer:
         async with self.reaching():
-            status, raw, headers = await self.upstream.get(self.url + path, self.headers)
+            url = self.url + path
+            status, raw, headers = await self.upstream.request(method, url, self.headers)
             return Answer(status, headers, raw)
 
     @asynccontextmanager
@@ -78,14 +86,14 @@ class Client:
     """Stands before every path, as in ``/sessions/ID``."""
     cookies: dict[str, str] = field(factory=dict, repr=False)
 
-    async def post(self, path: str, body: Json, **headers: str) -> Answer:
+    async def post(self, path: str, body: Json | bytes, **headers: str) -> Answer:
         """The answer, whatever its status."""
         async with self.server.reaching():
             response = await self.open(path, body, headers)
             return Answer(response.status, response.headers, await read(response))
 
     async def open(
-        self, path: str, body: Json, headers: Mapping[str, str]
+        self, path: str, body: Json | bytes, headers: Mapping[str, str]
     ) -> aiohttp.ClientResponse:
         """The reply, not yet read; to be called inside of ``server.reaching()``."""
         sent = CIMultiDict({"Content-Type": "application/json", **self.server.headers})
@@ -94,6 +102,7 @@ class Client:
         if self.cookies:
             sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         url = self.server.url + self.prefix + path
-        response = await self.server.upstream.send(url, encode(body), sent)
+        raw = body if isinstance(body, bytes) else encode(body)
+        response = await self.server.upstream.send(url, raw, sent)
         self.cookies |= {name: morsel.value for name, morsel in response.cookies.items()}
         return response

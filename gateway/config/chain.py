@@ -72,6 +72,11 @@ def collecting(faults: list[str]) -> Iterator[None]:
         faults.extend(error.faults)
 
 
+def overridden(overrides: Sequence[str]) -> DictConfig:
+    """The overrides alone, in their order; raises ConfigError."""
+    return _overridden(overrides).tree
+
+
 def _files(paths: Sequence[str], overrides: Sequence[str]) -> list[_File]:
     """The files of the chain, weakest first; the overrides count as the last one."""
     faults: list[str] = []

@@ -7,7 +7,10 @@ from attrs import field, frozen
 
 from gateway.config import rules
 from gateway.config.structure import Url
+from gateway.core import Json
 from gateway.masking import shown
+
+LOCAL = Url("http://127.0.0.1:8000")
 
 
 @frozen
@@ -18,7 +21,7 @@ class Settings:
     """One row a line: ``responses_create_params``, and whatever else its tool server wants."""
     output_jsonl_fpath: str = field(validator=rules.not_empty)
     """One finished rollout a line."""
-    url: Url = Url("http://127.0.0.1:8000")
+    url: Url = LOCAL
     """The address of the gateway, or of anything else that has the Responses API."""
     api_key: str | None = field(default=None, repr=False, metadata={"secret": True})
     model: str | None = field(default=None, validator=rules.not_empty)
@@ -49,3 +52,17 @@ class Settings:
     """Calls of the model in one rollout."""
     timeout: float = field(default=3600.0, validator=rules.positive, metadata={"unit": "seconds"})
     """Seconds for one call of the model or a tool."""
+
+    def agent(self, row: Json) -> str:
+        """The name of the row's agent; empty if it has none."""
+        return self.agent_name or str((row.get("agent_ref") or {}).get("name") or "")
+
+    def tool_server(self, agent: str) -> Url | None:
+        """The address of the agent's tool server."""
+        return self.tools.get(agent) or self.tools.get("")
+
+    def repeats(self, agent: str) -> int | None:
+        """How many rollouts are made of a row of this agent; None if nothing says so."""
+        if isinstance(self.num_repeats, int):
+            return self.num_repeats
+        return self.num_repeats.get(agent, self.num_repeats.get("_default"))

@@ -110,11 +110,13 @@ class Upstream:
             error.status = UpstreamError.default_status
         raise error
 
-    async def get(self, url: str, headers: Mapping[str, str]) -> tuple[int, bytes, dict[str, str]]:
+    async def request(
+        self, method: str, url: str, headers: Mapping[str, str]
+    ) -> tuple[int, bytes, dict[str, str]]:
         """Status, body, and the headers that the client is to see; raises UpstreamUnreachable."""
         try:
-            async with self._session.get(
-                url, headers=headers, allow_redirects=False, timeout=self._timeout
+            async with self._session.request(
+                method, url, headers=headers, allow_redirects=False, timeout=self._timeout
             ) as response:
                 return response.status, await response.read(), passed_on(response)
         except BROKEN as error:

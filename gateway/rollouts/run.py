@@ -1,0 +1,150 @@
+"""A run from its settings to its table: what it needs, in the order in which it may fail."""
+
+import asyncio
+import logging
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import TypeVar
+
+from attrs import define, field
+
+from gateway.bearer import with_key
+from gateway.client.models import only_one
+from gateway.client.server import Server
+from gateway.errors import GatewayError, StartError
+from gateway.file_limit import raise_file_limit
+from gateway.rollouts.collect import Collection
+from gateway.rollouts.known import Known
+from gateway.rollouts.output import Output
+from gateway.rollouts.picture import PictureError, draw
+from gateway.rollouts.progress import Progress
+from gateway.rollouts.rollout import Rollouts
+from gateway.rollouts.settings import Settings
+from gateway.rollouts.survey import Survey, survey
+from gateway.rollouts.table import table
+from gateway.rollouts.terms import agree
+from gateway.upstream.connections import Upstream
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+CONNECT = 10.0
+"""Seconds for a connection to be taken."""
+
+
+async def run(settings: Settings) -> int:
+    """
+    The exit status: 0 all rollouts are there, 1 some failed, 128 and the signal that ended it.
+
+    Raises ConfigError for settings and rows, LaunchError where the servers are not there.
+    """
+    raise_file_limit()
+    found = await asyncio.to_thread(survey, settings)
+    output = Output.open(Path(settings.output_jsonl_fpath), resume=settings.resume_from_cache)
+    with Known() as known:
+        async with output, Upstream(CONNECT) as upstream:
+            await asyncio.to_thread(agree, settings, begun=_size(output) > 0)
+            collection = Collection(settings, output, known)
+            await collection.take_up()
+            return await Run(settings, found, collection, upstream).go()
+
+
+def _size(output: Output) -> int:
+    return output.path.stat().st_size
+
+
+async def _answer(asking: Awaitable[T], option: str) -> T:
+    """What a server says before there is anything to lose; raises StartError."""
+    try:
+        return await asking
+    except GatewayError as error:
+        raise StartError(f"{error.message} @ {option}") from None
+
+
+@define
+class Run:
+    """One run over an output that is open."""
+
+    settings: Settings
+    survey: Survey
+    collection: Collection
+    upstream: Upstream
+    _before: int = field(default=0, init=False)
+    """Output tokens of the lines that were there."""
+    _ended_by: signal.Signals | None = field(default=None, init=False)
+
+    async def go(self) -> int:
+        """The exit status."""
+        address = self._server(self.settings.url, self.settings.api_key)
+        model = self.settings.model or await _answer(only_one(address), "url")
+        for agent, url in self.settings.tools.items():
+            await _answer(self._server(url).get("/"), f"tools.{agent}" if agent else "tools")
+        self._notice()
+        started, before = time.monotonic(), self.collection.summary
+        self._before, done = before.output_tokens, before.rollouts
+        with Progress(sys.stderr, self.survey.rollouts, initial=done) as progress:
+            run = f"r{secrets.token_hex(4)}"
+            rollouts = Rollouts(self.settings, address, self._server, model, run, progress.answered)
+            await self._collect(rollouts, progress)
+        self._report(time.monotonic() - started)
+        return self._status
+
+    def _server(self, url: str, key: str | None = None) -> Server:
+        headers = with_key({}, key) if key else {}
+        return Server(url, self.upstream, headers, self.settings.timeout)
+
+    def _notice(self) -> None:
+        rows = self.survey.without_tools
+        if rows:
+            logger.warning(
+                "%d of %d rows have tools, and no tool server: their rollouts end at the first "
+                "calls (--tools URL runs them)",
+                rows,
+                self.survey.rows,
+            )
+
+    async def _collect(self, rollouts: Rollouts, progress: Progress) -> None:
+        """Return when all are there, or at a signal; what is in flight then is lost."""
+        working = asyncio.create_task(self.collection.run(rollouts, progress))
+
+        def end(number: signal.Signals) -> None:
+            self._ended_by = number
+            working.cancel()
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, end, number)
+        try:
+            await working
+        except asyncio.CancelledError:
+            if self._ended_by is None:
+                raise
+        except OSError as error:
+            raise StartError(f"cannot go on: {error}") from None
+
+    @property
+    def _status(self) -> int:
+        if self._ended_by is not None:
+            return 128 + self._ended_by
+        return 1 if self.collection.summary.failed else 0
+
+    def _report(self, seconds: float) -> None:
+        summary, output = self.collection.summary, Path(self.settings.output_jsonl_fpath)
+        print(table(summary, seconds, self._before))
+        print()
+        missing = self.survey.rollouts - summary.rollouts
+        if self._ended_by is not None:
+            print(f"{self._ended_by.name}: {missing:,} rollouts are missing, --resume goes on")
+        elif summary.failed:
+            print(f"{summary.failed:,} rollouts failed, --retry-failed makes them again")
+        print(f"rollouts in {output}")
+        picture = output.with_suffix(".png")
+        try:
+            draw(summary, picture)
+            print(f"their distributions in {picture}")
+        except PictureError as error:
+            print(error)

@@ -1,0 +1,64 @@
+"""What a rollout has come to so far."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from attrs import define, field
+
+from gateway.core import Json
+from gateway.rollouts.usage import total
+
+
+@define
+class Trajectory:
+    """The turns of one rollout; whatever ends it, they are kept."""
+
+    session: str
+    items: list[Json] = field(factory=list, repr=False)
+    """The output of all turns, with the results of tools between them."""
+    turns: list[Json] = field(factory=list)
+    """What each answered call of the model took."""
+    tools: list[Json] = field(factory=list)
+    """What each call of a tool took."""
+    where: str = "model"
+    """What is asked now: ``seed_session``, ``model``, ``tools`` or ``verify``."""
+    end: str = "failed"
+    _last: Json | None = field(default=None, init=False, repr=False)
+    _usages: list[Any] = field(factory=list, init=False)
+
+    def add(self, response: Json) -> None:
+        """The model's answer of one turn."""
+        self.items += response["output"]
+        self._usages.append(response.get("usage"))
+        self._last = response
+
+    @property
+    def response(self) -> Json | None:
+        """The last response with the output of all and the usage of all; None before the first."""
+        if self._last is None:
+            return None
+        return {**self._last, "output": self.items, "usage": total(self._usages)}
+
+    @property
+    def prefix_breaks(self) -> list[Json]:
+        """
+        Where the prompt of a turn does not begin with all earlier tokens.
+
+        ``item`` is the place in the output, ``at`` the first token that differs. NeMo RL asserts
+        that there is none: what was sampled after another prompt cannot be trained on as one.
+        """
+        return [*_breaks(self.items)]
+
+
+def _breaks(items: list[Json]) -> Iterator[Json]:
+    seen: list[int] = []
+    for place, item in enumerate(items):
+        generated = item.get("generation_token_ids")
+        if not generated:
+            continue
+        prompt = item.get("prompt_token_ids") or []
+        if prompt[: len(seen)] != seen:
+            pairs = enumerate(zip(prompt, seen, strict=False))
+            at = next((at for at, (new, old) in pairs if new != old), len(prompt))
+            yield {"item": place, "at": at}
+        seen = prompt + generated
