@@ -45,7 +45,9 @@ class Rollouts:
         rollout = self._rollout(task)
         started = time.perf_counter()
         await rollout.go()
-        return rollout.line(round(time.perf_counter() - started, 6))
+        line = rollout.line(round(time.perf_counter() - started, 6))
+        await rollout.agent.model.leave(rollout.trajectory.session)
+        return line
 
     def _rollout(self, task: Task) -> "Rollout":
         session = f"{self.run}-{task.place}"
@@ -79,7 +81,6 @@ class Rollout:
         except Exception as error:
             logger.exception("rollout %s failed", self.trajectory.session)
             self._fail(f"{type(error).__name__}: {error}", None, "internal", None)
-        await self.agent.model.leave(self.trajectory.session)
 
     async def _go(self) -> None:
         tools, row = self.agent.tools, self.task.row
