@@ -1,4 +1,4 @@
-"""What is known of the rows and rollouts of a run, on disk, so that memory does not grow with it."""
+"""What is known of a run's rows and rollouts: on disk, so that memory does not grow with them."""
 
 import hashlib
 import sqlite3
