@@ -1,8 +1,6 @@
 """The file of finished rollouts: whole lines, each on the disk before it counts."""
 
 import asyncio
-import fcntl
-import logging
 import os
 import stat
 from collections import deque
@@ -13,12 +11,10 @@ from pathlib import Path
 
 from attrs import define, field
 
-from gateway.errors import ConfigError
-
-logger = logging.getLogger(__name__)
+from gateway.rollouts.opening import lock, opened, rewritten_at, sync_folder
 
 BLOCK = 1 << 16
-"""Bytes of the file that are in memory at once, besides lines."""
+"""Bytes of a piece that are in memory at once."""
 
 
 @define
@@ -44,25 +40,9 @@ class Output:
         """
         Make the file, or with ``resume`` go on with it.
 
-        What a killed run has left behind the last newline is cut off. Raises ConfigError.
+        Raises ConfigError (see `opening`).
         """
-        try:
-            with ExitStack() as failing:
-                target = _target(path)
-                file = os.open(target, os.O_RDWR | os.O_CREAT, 0o666)
-                failing.callback(os.close, file)
-                _lock(file, target)
-                if os.fstat(file).st_size and not resume:
-                    raise ConfigError(_fault(path, "holds rollouts, --resume goes on with it"))
-                end = _cut(file, target)
-                _rewritten(target).unlink(missing_ok=True)
-                _sync_folder(target)
-                failing.pop_all()
-                return cls(target, file, end)
-        except BlockingIOError:
-            raise ConfigError(_fault(path, "is being written by another run")) from None
-        except OSError as error:
-            raise ConfigError(_fault(path, f"cannot be written: {error.strerror}")) from None
+        return cls(*opened(path, resume=resume))
 
     async def __aenter__(self) -> "Output":
         return self
@@ -141,20 +121,20 @@ class Output:
             os.ftruncate(self._file, end)
 
     def _replace(self, pieces: Iterable[tuple[int, int]]) -> None:
-        rewritten = _rewritten(self.path)
+        rewritten = rewritten_at(self.path)
         with ExitStack() as failing:
             new = os.open(rewritten, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             failing.callback(os.close, new)
             failing.callback(rewritten.unlink)
             os.fchmod(new, stat.S_IMODE(os.fstat(self._file).st_mode))
-            _lock(new, rewritten)
+            lock(new, rewritten)
             end = _copy(self._file, new, pieces)
             os.fsync(new)
             os.replace(rewritten, self.path)
             failing.pop_all()
         os.close(self._file)
         self._file, self._end = new, end
-        _sync_folder(self.path)
+        sync_folder(self.path)
 
     def _close(self) -> None:
         self._commit()
@@ -167,61 +147,6 @@ class _Line:
     """With its newline."""
     start: int = 0
     durable: bool = False
-
-
-def _fault(path: Path, what: str) -> str:
-    return f"{path} {what} @ output_jsonl_fpath"
-
-
-def _target(path: Path) -> Path:
-    """The file that this path leads to; there may be none yet."""
-    with suppress(FileNotFoundError):
-        found = os.stat(path)
-        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
-            raise ConfigError(_fault(path, "is no regular file"))
-        if _is_stdout(found):
-            raise ConfigError(_fault(path, "is where this command prints to"))
-    return Path(os.path.realpath(path))
-
-
-def _is_stdout(found: os.stat_result) -> bool:
-    """A file, and yet no place for lines that must stay whole: the summary goes there too."""
-    with suppress(OSError):  # stdout may be closed
-        return os.path.samestat(found, os.fstat(1))
-    return False
-
-
-def _rewritten(path: Path) -> Path:
-    """Where the file is made anew. Only who has the lock does that, so one name is enough."""
-    return path.with_name(f".{path.name}.new")
-
-
-def _lock(file: int, path: Path) -> None:
-    """Raises BlockingIOError if another run has the lock, or has rewritten the file just now."""
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    if not os.path.samestat(os.fstat(file), os.stat(path)):
-        raise BlockingIOError
-
-
-def _cut(file: int, path: Path) -> int:
-    """Cut off what is no whole line; where the others end, which are on the disk then."""
-    size = os.fstat(file).st_size
-    end = _end_of_lines(file, size)
-    if end < size:
-        logger.warning("%s: cut off %d bytes that are no whole line", path, size - end)
-        os.ftruncate(file, end)
-    os.fsync(file)
-    return end
-
-
-def _end_of_lines(file: int, size: int) -> int:
-    """Where the last newline is, and one more; found from the end, block by block."""
-    for start in range(size - BLOCK, -BLOCK, -BLOCK):
-        first = max(start, 0)
-        newline = os.pread(file, start + BLOCK - first, first).rfind(b"\n")
-        if newline >= 0:
-            return first + newline + 1
-    return 0
 
 
 def _write(file: int, text: bytes, start: int) -> None:
@@ -238,12 +163,3 @@ def _copy(file: int, new: int, pieces: Iterable[tuple[int, int]]) -> int:
             for at in range(start, start + size, BLOCK):
                 out.write(os.pread(file, min(BLOCK, start + size - at), at))
         return out.tell()
-
-
-def _sync_folder(path: Path) -> None:
-    """Bring the file's name to the disk."""
-    with suppress(OSError):  # not all file systems can, and not all folders may be read
-        folder = os.open(path.parent, os.O_RDONLY)
-        with ExitStack() as closing:
-            closing.callback(os.close, folder)
-            os.fsync(folder)
