@@ -104,5 +104,5 @@ class Client:
         url = self.server.url + self.prefix + path
         raw = body if isinstance(body, bytes) else encode(body)
         response = await self.server.upstream.send(url, raw, sent)
-        self.cookies |= {name: morsel.value for name, morsel in response.cookies.items()}
+        self.cookies |= {name: morsel.coded_value for name, morsel in response.cookies.items()}
         return response

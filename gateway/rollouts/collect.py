@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import define, field
 
-from gateway.codec import decode, encode
+from gateway.codec import decode
 from gateway.core import Json
 from gateway.errors import ConfigError
 from gateway.rollouts.known import Known
@@ -79,8 +79,8 @@ class Collection:
     async def _work(self, left: Iterator[Task], rollouts: Rollouts) -> None:
         for task in left:
             self._running += 1
-            line = await rollouts.make(task)
-            self.known.note(*task.key, *await self.output.add(encode(line)))
+            line, written = await rollouts.make(task)
+            self.known.note(*task.key, *await self.output.add(written))
             self.summary.add(line)
             self._running -= 1
 

@@ -11,11 +11,12 @@ from gateway import retry_after
 from gateway.client.server import Answer, Client
 from gateway.core import Json
 from gateway.dialects.responses import Responses
-from gateway.errors import GatewayError, UpstreamError, UpstreamUnreachable
+from gateway.errors import GatewayError, UpstreamError
 from gateway.overflow import STOP_REASON, empty_reply, is_overflow
 from gateway.rollouts.patience import Patience
 from gateway.rollouts.trajectory import Trajectory
-from gateway.upstream.error import read_error
+from gateway.rollouts.usage import of_turn
+from gateway.upstream.error import from_object, read_error
 
 LATER = {408, 429, 502, 503, 504}
 """Statuses that say that the same request may be answered later."""
@@ -64,7 +65,7 @@ class Model:
     async def leave(self, session: str) -> None:
         """Tell the gateway that the session is over, so that it counts no longer."""
         if self.of_gateway:
-            with suppress(UpstreamUnreachable):
+            with suppress(GatewayError):
                 await self.client.server.delete(f"/sessions/{session}")
 
 
@@ -102,18 +103,15 @@ def _checked(answer: Answer) -> Json:
         raise UpstreamError("the address answered with something else than a response", status=500)
     error = response.get("error")
     if error is not None:
-        raise UpstreamError(f"the response failed: {error}", status=500)
+        raise from_object(500, error if isinstance(error, dict) else {"message": str(error)})
     checked: Json = response
     return checked
 
 
 def _turn(response: Json, headers: Mapping[str, str], seconds: float, tries: int) -> Json:
-    usage = response.get("usage") or {}
     return {
         "seconds": seconds,
         "replica": headers.get("X-Gateway-Replica"),
         "tries": tries,
-        "input_tokens": usage.get("input_tokens"),
-        "output_tokens": usage.get("output_tokens"),
-        "cached_tokens": (usage.get("input_tokens_details") or {}).get("cached_tokens"),
+        **of_turn(response.get("usage")),
     }

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from attrs import define, field, frozen
 
 from gateway.client.server import Client, Server
+from gateway.codec import encode
 from gateway.core import Json
 from gateway.errors import GatewayError
 from gateway.rollouts.agent import Agent
@@ -40,14 +41,14 @@ class Rollouts:
     """Told of every turn's output tokens."""
     patience: Patience = field(factory=Patience)
 
-    async def make(self, task: Task) -> Json:
-        """The line of a finished rollout."""
+    async def make(self, task: Task) -> tuple[Json, bytes]:
+        """The line of a finished rollout, and the same as it is written."""
         rollout = self._rollout(task)
         started = time.perf_counter()
         await rollout.go()
-        line = rollout.line(round(time.perf_counter() - started, 6))
+        written = rollout.written(round(time.perf_counter() - started, 6))
         await rollout.agent.model.leave(rollout.trajectory.session)
-        return line
+        return written
 
     def _rollout(self, task: Task) -> "Rollout":
         session = f"{self.run}-{task.place}"
@@ -102,6 +103,17 @@ class Rollout:
             "code": code,
             "message": message,
         }
+
+    def written(self, seconds: float) -> tuple[Json, bytes]:
+        """The line, also as JSON; if that cannot hold what was answered it is left out."""
+        try:
+            line = self.line(seconds)
+            return line, encode(line)
+        except Exception as error:
+            self._fail(f"what was answered cannot be kept: {error}", None, "internal", None)
+        self._verdict, self.trajectory = {}, Trajectory(self.trajectory.session)
+        line = self.line(seconds)
+        return line, encode(line)
 
     def line(self, seconds: float) -> Json:
         """

@@ -10,8 +10,9 @@ from typing import Any
 
 from attrs import frozen
 
-from gateway.codec import decode
+from gateway.codec import DEPTH, decode, encode
 from gateway.core import Json
+from gateway.errors import BadRequest
 from gateway.rollouts.settings import Settings
 
 _LONG_NUMBER = re.compile(rb"\d{19}")
@@ -47,10 +48,20 @@ def prepared(raw: bytes, settings: Settings) -> Json:
 
 
 def _decoded(raw: bytes) -> Any:
-    """The value of JSON whose numbers can be written again as they are."""
+    """The value of JSON that can be written again as it is."""
+    value = decode(raw)
+    if raw.count(b"[") + raw.count(b"{") > DEPTH:
+        _check_depth(value)
     if _LONG_NUMBER.search(raw):
         json.loads(raw, parse_int=_of_64_bits)
-    return decode(raw)
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    try:
+        encode(value)
+    except BadRequest:
+        raise ValueError(f"the row is nested deeper than {DEPTH} levels") from None
 
 
 def _of_64_bits(digits: str) -> int:
@@ -81,15 +92,19 @@ def _check_agent(row: Json, settings: Settings) -> None:
 
 
 def _check_params(params: Json, *, seeded: bool) -> None:
-    if not isinstance(params.get("input"), str | list):
-        raise ValueError("responses_create_params.input must be a string or a list")
-    if not all(isinstance(item, dict | str) for item in params["input"]):
-        raise ValueError("responses_create_params.input must hold objects")
+    if not (isinstance(params.get("input"), str) or _is_list_of_objects(params.get("input"))):
+        raise ValueError("responses_create_params.input must be a string or a list of objects")
+    if not _is_list_of_objects(params.get("tools") or []):
+        raise ValueError("responses_create_params.tools must be a list of objects")
     for field in ("stream", "background"):
         if params.get(field):
             raise ValueError(f"responses_create_params.{field} must not be set: replies are whole")
     if seeded:
         with_seed(params, 0)
+
+
+def _is_list_of_objects(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
 
 def _check_index(row: Json) -> None:

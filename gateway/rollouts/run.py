@@ -140,7 +140,7 @@ class Run:
         if self._ended_by is not None:
             print(f"{self._ended_by.name}: {missing:,} rollouts are missing, --resume goes on")
         elif summary.failed:
-            print(f"{summary.failed:,} rollouts failed, --retry-failed makes them again")
+            print(f"{summary.failed:,} rollouts failed, --resume --retry-failed makes them again")
         print(f"rollouts in {output}")
         picture = output.with_suffix(".png")
         try:

@@ -53,12 +53,17 @@ class Trajectory:
 def _breaks(items: list[Json]) -> Iterator[Json]:
     seen: list[int] = []
     for place, item in enumerate(items):
-        generated = item.get("generation_token_ids")
+        generated = _ids(item, "generation_token_ids")
         if not generated:
             continue
-        prompt = item.get("prompt_token_ids") or []
+        prompt = _ids(item, "prompt_token_ids")
         if prompt[: len(seen)] != seen:
             pairs = enumerate(zip(prompt, seen, strict=False))
             at = next((at for at, (new, old) in pairs if new != old), len(prompt))
             yield {"item": place, "at": at}
         seen = prompt + generated
+
+
+def _ids(item: Json, name: str) -> list[int]:
+    ids = item.get(name)
+    return ids if isinstance(ids, list) else []
