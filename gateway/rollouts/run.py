@@ -26,7 +26,7 @@ from gateway.rollouts.rollout import Rollouts
 from gateway.rollouts.settings import Settings
 from gateway.rollouts.survey import Survey, survey
 from gateway.rollouts.table import table
-from gateway.rollouts.terms import agree
+from gateway.rollouts.terms import agree, beside
 from gateway.upstream.connections import Upstream
 
 T = TypeVar("T")
@@ -133,7 +133,7 @@ class Run:
         return 1 if self.collection.summary.failed else 0
 
     def _report(self, seconds: float) -> None:
-        summary, output = self.collection.summary, Path(self.settings.output_jsonl_fpath)
+        summary = self.collection.summary
         print(table(summary, seconds, self._before))
         print()
         missing = self.survey.rollouts - summary.rollouts
@@ -141,8 +141,8 @@ class Run:
             print(f"{self._ended_by.name}: {missing:,} rollouts are missing, --resume goes on")
         elif summary.failed:
             print(f"{summary.failed:,} rollouts failed, --resume --retry-failed makes them again")
-        print(f"rollouts in {output}")
-        picture = output.with_suffix(".png")
+        print(f"rollouts in {self.settings.output_jsonl_fpath}")
+        picture = beside(self.settings, ".png")
         try:
             draw(summary, picture)
             print(f"their distributions in {picture}")

@@ -10,6 +10,7 @@ from gateway.config.structure import Url
 from gateway.core import Json
 from gateway.masking import shown
 
+_positive_each = rules.must_be("more than 0", lambda repeats: _least(repeats) > 0)
 LOCAL = Url("http://127.0.0.1:8000")
 
 
@@ -32,7 +33,7 @@ class Settings:
     """The address of each agent's tool server; the one named ``""`` is that of all others."""
     limit: int | None = field(default=None, validator=rules.positive)
     """Rows that are taken of the input."""
-    num_repeats: int | Mapping[str, int] = 1
+    num_repeats: int | Mapping[str, int] = field(default=1, validator=_positive_each)
     """Rollouts of each row, or of each row of an agent by its name, ``_default`` for the others."""
     num_repeats_add_seed: bool = False
     """Whether each gets its number as its seed, in ``metadata.extra_body``."""
@@ -66,3 +67,7 @@ class Settings:
         if isinstance(self.num_repeats, int):
             return self.num_repeats
         return self.num_repeats.get(agent, self.num_repeats.get("_default"))
+
+
+def _least(repeats: int | Mapping[str, int]) -> int:
+    return repeats if isinstance(repeats, int) else min(repeats.values(), default=1)

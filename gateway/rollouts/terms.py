@@ -45,7 +45,7 @@ class Terms:
 
 def agree(settings: Settings, *, begun: bool) -> None:
     """Keep the terms of the output; raises ConfigError where one that has begun has others."""
-    now, path = Terms.of(settings), beside(settings)
+    now, path = Terms.of(settings), beside(settings, ".run.json")
     if begun:
         before = _read(path)
         grown = now.input_bytes >= before.input_bytes
@@ -57,9 +57,10 @@ def agree(settings: Settings, *, begun: bool) -> None:
     _write(path, now)
 
 
-def beside(settings: Settings) -> Path:
-    """Where the terms are kept: ``rollouts.jsonl`` has ``rollouts.run.json``."""
-    return Path(settings.output_jsonl_fpath).with_suffix(".run.json")
+def beside(settings: Settings, ending: str) -> Path:
+    """A file that belongs to the output: ``rollouts.jsonl`` has its terms in ``rollouts.run.json``."""
+    output = Path(settings.output_jsonl_fpath)
+    return output.with_name(output.name.removesuffix(".jsonl") + ending)
 
 
 def _told(key: str, before: Terms, path: Path) -> str:
