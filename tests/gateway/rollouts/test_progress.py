@@ -148,7 +148,8 @@ def test_a_log_that_is_gone_does_not_end_the_run() -> None:
     with open(writer, "w", buffering=1) as stream:
         with Progress(stream, total=8) as progress:
             progress.write("nobody reads this")
-        os.dup2(os.open(os.devnull, os.O_WRONLY), writer)  # what is buffered has to go somewhere
+        with open(os.devnull, "w") as devnull:  # what is buffered has to go somewhere
+            os.dup2(devnull.fileno(), writer)
 
 
 def test_the_speed_is_that_of_the_last_ten_seconds() -> None:
