@@ -58,7 +58,7 @@ def agree(settings: Settings, *, begun: bool) -> None:
 
 
 def beside(settings: Settings, ending: str) -> Path:
-    """A file that belongs to the output: ``rollouts.jsonl`` has its terms in ``rollouts.run.json``."""
+    """A file that belongs to the output: ``x.jsonl`` has its terms in ``x.run.json``."""
     output = Path(settings.output_jsonl_fpath)
     return output.with_name(output.name.removesuffix(".jsonl") + ending)
 
