@@ -1,5 +1,6 @@
 """Opening an output: who may, and what is left of what a killed run wrote."""
 
+import errno
 import fcntl
 import logging
 import os
@@ -10,6 +11,8 @@ from pathlib import Path
 from gateway.errors import ConfigError
 
 logger = logging.getLogger(__name__)
+
+_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 
 BLOCK = 1 << 16
 """Bytes of the file that are in memory at once."""
@@ -42,8 +45,17 @@ def opened(path: Path, *, resume: bool) -> tuple[Path, int, int]:
 
 
 def lock(file: int, path: Path) -> None:
-    """Raises BlockingIOError if another run has the lock, or has rewritten the file just now."""
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    """
+    Raises BlockingIOError if another run has the lock, or has rewritten the file just now.
+
+    Cluster file systems may have no locks (Lustre without ``-o flock``): then it only warns.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        logger.warning("%s: its file system has no locks; let no other run write to it", path)
     if not os.path.samestat(os.fstat(file), os.stat(path)):
         raise BlockingIOError
 

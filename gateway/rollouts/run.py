@@ -44,7 +44,7 @@ async def run(settings: Settings) -> int:
     """
     raise_file_limit()
     found = await asyncio.to_thread(survey, settings)
-    output = Output.open(Path(settings.output_jsonl_fpath), resume=settings.resume_from_cache)
+    output = Output.open(Path(settings.output_jsonl_fpath), resume=settings.goes_on)
     with Known() as known:
         async with output, Upstream(CONNECT) as upstream:
             await asyncio.to_thread(agree, settings, begun=_size(output) > 0)

@@ -54,6 +54,11 @@ class Settings:
     timeout: float = field(default=3600.0, validator=rules.positive, metadata={"unit": "seconds"})
     """Seconds for one call of the model or a tool."""
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether there may be rollouts in the output."""
+        return self.resume_from_cache or self.retry_failed
+
     def agent(self, row: Json) -> str:
         """The name of the row's agent; empty if it has none."""
         return self.agent_name or str((row.get("agent_ref") or {}).get("name") or "")
