@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 
 from gateway.core import Json
 from gateway.tryout.token_ids import REWRITTEN
+from tests.fake_vllm import FakeVllm, Hang
 from tests.gateway.commands import running, write
 from tests.gateway_process import ROOT, Gateway, gateway
 from tests.vllm_server import NEEDS_VLLM, VllmServer, serve
@@ -85,6 +87,21 @@ async def test_bad_arguments_end_it_with_status_2() -> None:
     fault = "argument URL: expected an http or https URL with a host"
     assert process.returncode == 2
     assert errors.decode().endswith(f"python -m gateway try: error: {fault}\n")
+
+
+async def test_an_interrupt_ends_it_without_a_traceback(fake: FakeVllm) -> None:
+    fake.script(Hang(), path="/v1/responses")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway", "try", fake.url),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    await fake.received()
+    process.send_signal(signal.SIGINT)
+    out, errors = await process.communicate()
+    printed = f"trying {fake.url}\ninterrupted\n"
+    assert (process.returncode, out.decode(), errors.decode()) == (1, printed, "")
 
 
 # Real vLLM

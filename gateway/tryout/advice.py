@@ -9,6 +9,7 @@ from gateway.tryout.finding import Failed, shortened
 
 START = "start one with `python -m gateway`, or name the address of one: python -m gateway try URL"
 KEY = "give a key that is good here with --api-key, or in OPENAI_API_KEY"
+ELSEWHERE = "the address sends on to another one: name that"
 FORBIDDEN = "the key may not do this: ask whoever runs the address for one that may"
 PARSER = "start vLLM with --enable-auto-tool-choice and the --tool-call-parser of this model"
 BEHIND = "what is behind the address failed: see the log of the replica, or of the proxy"
@@ -16,7 +17,14 @@ BUSY = "it is busy: try again in a while"
 LOG = "see the log of the server, and of whatever sits before it"
 READY = "no replica takes calls: try again in a while, and see the log of the server"
 
-_BY_STATUS = {401: KEY, 403: FORBIDDEN, 429: BUSY, 502: BEHIND, 504: BEHIND}
+_BY_STATUS = {
+    **dict.fromkeys((301, 302, 307, 308), ELSEWHERE),
+    401: KEY,
+    403: FORBIDDEN,
+    429: BUSY,
+    502: BEHIND,
+    504: BEHIND,
+}
 
 
 async def failed(error: GatewayError, server: Server, missing: str) -> Failed:

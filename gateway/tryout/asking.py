@@ -1,6 +1,7 @@
 """One request, and the events of its reply."""
 
 from collections.abc import AsyncIterator
+from http.client import responses
 from typing import Any
 
 import aiohttp
@@ -55,7 +56,7 @@ async def _events(response: aiohttp.ClientResponse, stream: bool) -> AsyncIterat
 
 def refusal(status: int, raw: bytes) -> UpstreamError:
     """The error of a reply with this status, which its message begins with."""
-    error = read_error(status, raw)
+    error = read_error(status, raw or responses.get(status, "without a word").encode())
     error.message = f"{status} {error.message}"
     return error
 

@@ -35,7 +35,11 @@ CONNECT_TIMEOUT, TIMEOUT = 10.0, 300.0
 def main(argv: Sequence[str]) -> int:
     """Exit status: 0 all is well, 1 something failed, 2 bad arguments."""
     options = _options(argv)
-    bad = asyncio.run(_try(options.url, options.model, options.api_key))
+    try:
+        bad = asyncio.run(_try(options.url, options.model, options.api_key))
+    except KeyboardInterrupt:
+        print("interrupted")
+        return 1
     print(f"{bad} of {len(FORMS)} failed" if bad else "ok")
     return 1 if bad else 0
 
@@ -57,6 +61,9 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
             parser.error("a user in the URL, and --api-key: only one of them can be sent")
     elif options.api_key is None:
         options.api_key = os.environ.get("OPENAI_API_KEY")
+    key = options.api_key or ""
+    if not (key.isascii() and key.isprintable()):
+        parser.error("the key cannot be sent: it has characters that no header may have")
     return options
 
 

@@ -28,6 +28,7 @@ def refused(status: int, message: str = "no", **fields: Any) -> UpstreamError:
         (UpstreamUnreachable("nobody", refused=True), advice.START),
         (UpstreamUnreachable("broke off"), advice.LOG),
         (UpstreamUnreachable("too slow", status=504, code="timeout"), advice.LOG),
+        (refused(308), advice.ELSEWHERE),
         (refused(401), advice.KEY),
         (refused(403), advice.FORBIDDEN),
         (refused(404), MISSING),

@@ -40,6 +40,13 @@ async def test_a_status_of_an_error_is_told_first(fake: FakeVllm) -> None:
     assert (error.code, error.param) == ("heat", "sun")
 
 
+@pytest.mark.parametrize(("status", "name"), [(502, "Bad Gateway"), (520, "without a word")])
+async def test_a_status_alone_is_told_by_its_name(fake: FakeVllm, status: int, name: str) -> None:
+    with pytest.raises(UpstreamError) as caught:
+        await asked(fake, Status(status))
+    assert caught.value.message == f"{status} {name}"
+
+
 @pytest.mark.parametrize(
     ("error", "message", "status"),
     [

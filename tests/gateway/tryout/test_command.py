@@ -259,6 +259,10 @@ async def test_a_chat_path_that_is_not_there(fake: FakeVllm, capsys: Printed) ->
     [
         (["me:pass-1@host"], "argument URL: expected an http or https URL with a host"),
         (
+            ["--api-key", "sk-1\n"],
+            "the key cannot be sent: it has characters that no header may have",
+        ),
+        (
             ["http://me:pass-1@host", "--api-key", "sk-1"],
             "a user in the URL, and --api-key: only one of them can be sent",
         ),
