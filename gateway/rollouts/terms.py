@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict, evolve, frozen
+from attrs import asdict, evolve, field, frozen
 
 from gateway.codec import decode, encode
 from gateway.config.structure import structure_options
@@ -23,10 +23,10 @@ class Terms:
     input_bytes: int
     input_digest: str
     """Of so many bytes from the start: an input may grow."""
-    agent_name: str | None
-    num_repeats_add_seed: bool
-    responses_create_params: Json
-    max_steps: int | None
+    agent_name: str | None = None
+    num_repeats_add_seed: bool = False
+    responses_create_params: Json = field(factory=dict)
+    max_steps: int | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> "Terms":
