@@ -32,7 +32,7 @@ class Agent:
         declared = {str(tool.get("name")) for tool in params.get("tools") or ()}
         end = None
         while end is None:
-            body = {**params, "input": [*history, *trajectory.items]}
+            body = {**params, "input": [*history, *trajectory.history]}
             trajectory.where = "model"
             response = await self.model.respond(body, trajectory)
             end = self._end(response)

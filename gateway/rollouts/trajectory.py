@@ -5,6 +5,7 @@ from typing import Any
 
 from attrs import define, field
 
+from gateway.chunks import ARRAYS
 from gateway.core import Json
 from gateway.rollouts.usage import total
 
@@ -33,6 +34,17 @@ class Trajectory:
         self._last = response
 
     @property
+    def history(self) -> list[Json]:
+        """
+        The items as the model is asked with them: of token ids only the newest.
+
+        An engine that looks at those of a history looks at no others (NeMo RL's), and with all of
+        them requests would grow with the square of the turns.
+        """
+        old = max((i for i, item in enumerate(self.items) if item.get(ARRAYS[0])), default=0)
+        return [*map(_without_arrays, self.items[:old]), *self.items[old:]]
+
+    @property
     def response(self) -> Json | None:
         """The last response with the output of all and the usage of all; None before the first."""
         if self._last is None:
@@ -48,6 +60,10 @@ class Trajectory:
         that there is none: what was sampled after another prompt cannot be trained on as one.
         """
         return [*_breaks(self.items)]
+
+
+def _without_arrays(item: Json) -> Json:
+    return {name: value for name, value in item.items() if name not in ARRAYS}
 
 
 def _breaks(items: list[Json]) -> Iterator[Json]:

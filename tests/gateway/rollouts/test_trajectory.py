@@ -33,6 +33,20 @@ def test_the_response_is_the_last_one_with_the_output_and_the_usage_of_all() -> 
     assert trajectory.response == expected
 
 
+def test_the_model_is_asked_with_the_newest_token_ids_alone() -> None:
+    trajectory = Trajectory("s")
+    newest = call(**ids([1, 2, 3, 4], [5]))
+    trajectory.add(answer(message(**ids([1, 2], [3]), routed_experts="x")))
+    trajectory.add(answer(message("No ids."), newest))
+    assert trajectory.history == [message(), message("No ids."), newest]
+
+
+def test_a_history_without_token_ids_is_all_items() -> None:
+    trajectory = Trajectory("s")
+    trajectory.add(answer(message("One."), call()))
+    assert trajectory.history == [message("One."), call()]
+
+
 def turns(*pairs: tuple[list[int], list[int]]) -> Trajectory:
     """A rollout with the prompt and the generated ids of each turn."""
     trajectory = Trajectory("s")
