@@ -79,10 +79,12 @@ class Collection:
     async def _work(self, left: Iterator[Task], rollouts: Rollouts) -> None:
         for task in left:
             self._running += 1
-            line, written = await rollouts.make(task)
-            self.known.note(*task.key, *await self.output.add(written))
-            self.summary.add(line)
+            await rollouts.make(task, self._keep)
             self._running -= 1
+
+    async def _keep(self, line: Json, written: bytes) -> None:
+        self.summary.add(line)  # it goes to the disk even if this is cancelled
+        self.known.note(line[TASK], line[ROLLOUT], *await self.output.add(written))
 
 
 def _rollout(raw: bytes, start: int) -> Json:

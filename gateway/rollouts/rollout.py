@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from attrs import define, field, frozen
 
@@ -26,6 +26,10 @@ KEPT = ("responses_create_params", "agent_ref", TASK, ROLLOUT)
 """Fields of the row that a verdict cannot change."""
 
 
+Keep = Callable[[Json, bytes], Awaitable[None]]
+"""Is given a line, and the same as it is written."""
+
+
 @frozen
 class Rollouts:
     """Makes rollouts; what goes wrong in one is in its line."""
@@ -41,14 +45,13 @@ class Rollouts:
     """Told of every turn's output tokens."""
     patience: Patience = field(factory=Patience)
 
-    async def make(self, task: Task) -> tuple[Json, bytes]:
-        """The line of a finished rollout, and the same as it is written."""
+    async def make(self, task: Task, keep: Keep) -> None:
+        """Have the line of a finished rollout kept, then end its session; raises what keep does."""
         rollout = self._rollout(task)
         started = time.perf_counter()
         await rollout.go()
-        written = rollout.written(round(time.perf_counter() - started, 6))
+        await keep(*rollout.written(round(time.perf_counter() - started, 6)))
         await rollout.agent.model.leave(rollout.trajectory.session)
-        return written
 
     def _rollout(self, task: Task) -> "Rollout":
         session = f"{self.run}-{task.place}"

@@ -39,9 +39,19 @@ async def made(
     on: Stage, fake: FakeVllm, server: ToolServer | None = None, given: Json | None = None
 ) -> Json:
     """The line of a row, as it is written."""
-    task = Task({**row(), **NUMBERED, **(given or {})}, place=7)
-    line, written = await rollouts(on, fake.url, server).make(task)
-    assert decode(written) == line
+    return await kept(rollouts(on, fake.url, server), given or {})
+
+
+async def kept(maker: Rollouts, given: Json) -> Json:
+    """The line that is kept of this row."""
+    lines: list[Json] = []
+
+    async def keep(line: Json, written: bytes) -> None:
+        assert decode(written) == line
+        lines.append(line)
+
+    await maker.make(Task({**row(), **NUMBERED, **given}, place=7), keep)
+    (line,) = lines
     return line
 
 
@@ -227,8 +237,7 @@ async def test_a_rollout_is_one_session_of_the_gateway_and_ends_it(
     on: Stage, fake: FakeVllm, tools: ToolServer, session: str
 ) -> None:
     async with serving(fake) as gateway:
-        task = Task({**row(), **NUMBERED}, place=7)
-        line, _ = await rollouts(on, gateway.url, tools, session=session).make(task)
+        line = await kept(rollouts(on, gateway.url, tools, session=session), {})
         entry = (await gateway.get("/sessions/run-7")).json
     assert line["_gateway"]["end"] == "message"
     assert line["_gateway"]["turns"][0]["replica"] == fake.url.removeprefix("http://")
@@ -243,7 +252,7 @@ async def test_the_session_is_told_as_it_was_asked(
     on: Stage, fake: FakeVllm, session: str, path: str, header: str | None
 ) -> None:
     fake.script(response(message()), path=path)
-    await rollouts(on, fake.url, session=session).make(Task({**row(), **NUMBERED}, place=7))
+    await kept(rollouts(on, fake.url, session=session), {})
     assert fake.requests[0].path == path
     assert fake.requests[0].headers.get("X-Session-ID") == header
 
@@ -254,6 +263,5 @@ async def test_a_row_goes_to_the_tool_server_of_its_agent(
     fake.script(response(message()), path=RESPONSES)
     async with ToolServer() as other:
         maker = rollouts(on, fake.url, tools={"a": other.url, "": tools.url})
-        task = Task({**row(), **NUMBERED, "agent_ref": {"name": "a"}}, place=7)
-        await maker.make(task)
+        await kept(maker, {"agent_ref": {"name": "a"}})
         assert (len(other.requests), len(tools.requests)) == (2, 0)
