@@ -15,7 +15,7 @@ from attrs import define, field
 from gateway.bearer import with_key
 from gateway.client.models import only_one
 from gateway.client.server import Server
-from gateway.errors import GatewayError, StartError
+from gateway.errors import ConfigError, GatewayError, StartError
 from gateway.file_limit import raise_file_limit
 from gateway.rollouts.collect import Collection
 from gateway.rollouts.known import Known
@@ -44,13 +44,20 @@ async def run(settings: Settings) -> int:
     """
     raise_file_limit()
     found = await asyncio.to_thread(survey, settings)
+    _check_output(settings)
     output = Output.open(Path(settings.output_jsonl_fpath), resume=settings.goes_on)
     with Known() as known:
         async with output, Upstream(CONNECT) as upstream:
             await asyncio.to_thread(agree, settings, begun=_size(output) > 0)
             collection = Collection(settings, output, known)
-            await collection.take_up()
             return await Run(settings, found, collection, upstream).go()
+
+
+def _check_output(settings: Settings) -> None:
+    """Before it is opened: what is no whole line is cut off there. Raises ConfigError."""
+    given, output = Path(settings.input_jsonl_fpath), Path(settings.output_jsonl_fpath)
+    if output.exists() and output.samefile(given):
+        raise ConfigError(f"{output} is the input @ output_jsonl_fpath")
 
 
 def _size(output: Output) -> int:
@@ -83,6 +90,7 @@ class Run:
         model = self.settings.model or await _answer(only_one(address), "url")
         for agent, url in self.settings.tools.items():
             await _answer(self._server(url).get("/"), f"tools.{agent}" if agent else "tools")
+        await self.collection.take_up()
         self._notice()
         started, before = time.monotonic(), self.collection.summary
         self._before, done = before.output_tokens, before.rollouts
@@ -140,7 +148,7 @@ class Run:
         if self._ended_by is not None:
             print(f"{self._ended_by.name}: {missing:,} rollouts are missing, --resume goes on")
         elif summary.failed:
-            print(f"{summary.failed:,} rollouts failed, --resume --retry-failed makes them again")
+            print(f"{summary.failed:,} rollouts failed, --retry-failed makes them again")
         print(f"rollouts in {self.settings.output_jsonl_fpath}")
         picture = beside(self.settings, ".png")
         try:

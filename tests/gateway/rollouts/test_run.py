@@ -1,6 +1,7 @@
 """A run from its settings to its table, in this process."""
 
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -62,7 +63,7 @@ async def test_failures_are_a_status_and_told(
     fake.script(FAILED, GOOD, path=RESPONSES)
     assert await run(settings(tmp_path, fake, num_samples_in_parallel=1)) == 1
     out = capsys.readouterr().out
-    assert "1 rollouts failed, --resume --retry-failed makes them again" in out
+    assert "1 rollouts failed, --retry-failed makes them again" in out
 
 
 async def test_the_model_is_that_of_the_address(tmp_path: Path, fake: FakeVllm) -> None:
@@ -156,6 +157,32 @@ async def test_an_address_that_is_not_there_is_told(tmp_path: Path, fake: FakeVl
     (said,) = await faults(settings(tmp_path, fake))
     assert said.startswith(f"{fake.url} took no connection: ")
     assert said.endswith(" @ url")
+
+
+async def test_failed_rollouts_are_made_again(tmp_path: Path, fake: FakeVllm) -> None:
+    fake.script(FAILED, FAILED, GOOD, GOOD, path=RESPONSES)
+    assert await run(settings(tmp_path, fake)) == 1
+    assert await run(settings(tmp_path, fake, retry_failed=True)) == 0
+    assert len(read(tmp_path / "out.jsonl")) == 2
+
+
+async def test_failed_rollouts_stay_until_they_can_be_made_again(
+    tmp_path: Path, fake: FakeVllm
+) -> None:
+    fake.script(FAILED, FAILED, path=RESPONSES)
+    await run(settings(tmp_path, fake))
+    before = files(tmp_path)
+    await fake.stop()
+    await faults(settings(tmp_path, fake, retry_failed=True))
+    assert files(tmp_path) == before
+
+
+async def test_the_input_cannot_be_the_output(tmp_path: Path, fake: FakeVllm) -> None:
+    path = tmp_path / "in.jsonl"
+    given = Settings(str(path), str(path), url=Url(fake.url), resume_from_cache=True)
+    path.write_text(json.dumps(row()))
+    assert await faults(given) == [f"{path} is the input @ output_jsonl_fpath"]
+    assert path.read_text() == json.dumps(row())
 
 
 async def test_a_tool_server_that_is_not_there_is_told(
