@@ -17,7 +17,7 @@ from aiohttp import web
 from attrs import define, field, frozen
 
 from gateway.core import Json
-from tests.fake_vllm import Answer, Raw, Received, Reset, Status
+from tests.fake_vllm import Answer, FakeVllm, Hang, Raw, Received, Reset, Status
 from tests.gateway.commands import running, write
 from tests.gateway.rollouts.scripted import WEATHER, read
 from tests.gateway.rollouts.scripted import write as write_rows
@@ -293,6 +293,29 @@ async def test_a_signal_ends_it_soon_and_resume_completes(
         assert 0 < len(command.lines) < 12
         assert (await command.run("--resume")).status == 0
     assert command.keys == Counter((i, 0) for i in range(12))
+
+
+async def test_a_signal_before_the_first_rollout_ends_it_without_a_traceback(
+    tmp_path: Path, fake: FakeVllm
+) -> None:
+    rows(tmp_path, 1)
+    fake.pages["/v1/models"] = asking = Asking()
+    process = await Collect(tmp_path, ["--url", fake.url]).start()
+    with killed_in_the_end(process):
+        await asking.begun.wait()
+        process.send_signal(signal.SIGINT)
+        assert await ended(process) == Ended(130, "", "")
+
+
+@frozen
+class Asking:
+    """Tells when it is asked, and never answers."""
+
+    begun: asyncio.Event = field(factory=asyncio.Event)
+
+    async def send(self, request: web.Request, received: Received) -> web.StreamResponse:
+        self.begun.set()
+        return await Hang().send(request, received)
 
 
 async def verified(tools: ToolServer, n: int) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,8 +32,12 @@ _KEYS = {
 
 
 def main(argv: Sequence[str]) -> int:
-    """Exit status: 0 all rollouts are there, 1 some failed, 2 bad arguments or rows."""
-    return asyncio.run(run(parse(argv)))
+    """Exit status: 0 all rollouts are there, 1 some failed, 128 and the signal that ended it."""
+    settings = parse(argv)
+    try:
+        return asyncio.run(run(settings))
+    except KeyboardInterrupt:  # before there was a rollout
+        return 128 + signal.SIGINT
 
 
 def parse(argv: Sequence[str]) -> Settings:
