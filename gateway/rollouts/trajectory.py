@@ -6,6 +6,7 @@ from typing import Any
 from attrs import define, field
 
 from gateway.chunks import ARRAYS
+from gateway.codec import Written, decode, encode
 from gateway.core import Json
 from gateway.rollouts.usage import total
 
@@ -28,7 +29,9 @@ class Trajectory:
     _usages: list[Any] = field(factory=list, init=False)
 
     def add(self, response: Json) -> None:
-        """The model's answer of one turn."""
+        """The model's answer of one turn; token ids are kept in it as they are written."""
+        for item in response["output"]:
+            item.update({name: Written(encode(item[name])) for name in ARRAYS if item.get(name)})
         self.items += response["output"]
         self._usages.append(response.get("usage"))
         self._last = response
@@ -81,5 +84,6 @@ def _breaks(items: list[Json]) -> Iterator[Json]:
 
 
 def _ids(item: Json, name: str) -> list[int]:
-    ids = item.get(name)
+    written = item.get(name)
+    ids = decode(written.raw) if isinstance(written, Written) else None
     return ids if isinstance(ids, list) else []

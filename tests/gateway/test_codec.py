@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.codec import decode, decode_request, encode
+from gateway.codec import Written, decode, decode_request, encode
 from gateway.core import Json
 from gateway.errors import BadRequest
 
@@ -22,6 +22,11 @@ def nested(levels: int) -> bytes:
 @given(VALUES)
 def test_what_was_encoded_is_decoded(value: object) -> None:
     assert decode(encode(value)) == value
+
+
+@given(VALUES)
+def test_what_is_written_already_is_written_as_it_is(value: object) -> None:
+    assert encode({"a": [Written(encode(value))]}) == encode({"a": [value]})
 
 
 def test_text_leaves_as_utf_8() -> None:

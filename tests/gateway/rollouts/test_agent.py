@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from gateway.codec import decode, encode
 from gateway.core import Json
 from gateway.errors import UpstreamError, UpstreamUnreachable
 from gateway.rollouts.agent import Agent
@@ -43,8 +44,8 @@ async def played(
         await client.seed({})
     agent = Agent(on.model(fake), client, max_steps)
     await agent.run({**PARAMS, **params}, on.trajectory)
-    assert on.trajectory.response is not None
-    return on.trajectory.response
+    answer: Json = decode(encode(on.trajectory.response))
+    return answer
 
 
 def result(of: Json, said: object) -> Json:

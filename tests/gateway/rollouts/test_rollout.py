@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.codec import decode
+from gateway.codec import decode, encode
 from gateway.core import Json
 from gateway.rollouts.patience import Patience
 from gateway.rollouts.rollout import Rollouts
@@ -47,8 +47,8 @@ async def kept(maker: Rollouts, given: Json) -> Json:
     lines: list[Json] = []
 
     async def keep(line: Json, written: bytes) -> None:
-        assert decode(written) == line
-        lines.append(line)
+        assert written == encode(line)
+        lines.append(decode(written))
 
     await maker.make(Task({**row(), **NUMBERED, **given}, place=7), keep)
     (line,) = lines

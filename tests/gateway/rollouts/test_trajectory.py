@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.codec import decode, encode
 from gateway.core import Json
 from gateway.rollouts.trajectory import Trajectory
 from tests.gateway.rollouts.scripted import call, ids, message, response, usage
@@ -35,10 +36,13 @@ def test_the_response_is_the_last_one_with_the_output_and_the_usage_of_all() -> 
 
 def test_the_model_is_asked_with_the_newest_token_ids_alone() -> None:
     trajectory = Trajectory("s")
-    newest = call(**ids([1, 2, 3, 4], [5]))
     trajectory.add(answer(message(**ids([1, 2], [3]), routed_experts="x")))
-    trajectory.add(answer(message("No ids."), newest))
-    assert trajectory.history == [message(), message("No ids."), newest]
+    trajectory.add(answer(message("No ids."), call(**ids([1, 2, 3, 4], [5]))))
+    assert decode(encode(trajectory.history)) == [
+        message(),
+        message("No ids."),
+        call(**ids([1, 2, 3, 4], [5])),
+    ]
 
 
 def test_a_history_without_token_ids_is_all_items() -> None:
@@ -74,7 +78,7 @@ def test_after_a_break_the_new_prompt_counts() -> None:
 
 def test_items_without_generated_ids_are_passed_over() -> None:
     trajectory = turns(([1], [2]))
-    trajectory.items += [call(), message(**ids([7, 7], []))]
+    trajectory.add(answer(call(), message(**ids([7, 7], []))))
     trajectory.add(answer(message(**ids([1, 2, 3], [4]))))
     assert trajectory.prefix_breaks == []
 
@@ -82,8 +86,8 @@ def test_items_without_generated_ids_are_passed_over() -> None:
 @pytest.mark.parametrize("odd", ["ids", {"a": 1}, 7, True])
 def test_ids_that_are_no_list_are_none(odd: object) -> None:
     trajectory = turns(([1], [2]))
-    trajectory.items.append(message(prompt_token_ids=odd, generation_token_ids=odd))
-    trajectory.items.append(message(prompt_token_ids=odd, generation_token_ids=[3]))
+    trajectory.add(answer(message(prompt_token_ids=odd, generation_token_ids=odd)))
+    trajectory.add(answer(message(prompt_token_ids=odd, generation_token_ids=[3])))
     assert trajectory.prefix_breaks == [{"item": 2, "at": 0}]
 
 
