@@ -1,32 +1,35 @@
-"""Which model an address serves."""
+"""Which models an address has."""
 
 from typing import Any
 
 from gateway.client.server import Server
 from gateway.errors import GatewayError, NotFound
-from gateway.upstream.error import read_error
+
+PATH = "/v1/models"
 
 
-async def listed(server: Server) -> list[str]:
-    """The ids of ``GET /v1/models``; raises GatewayError."""
-    answer = await server.get("/v1/models")
+async def names(server: Server) -> list[str] | None:
+    """The ids that are listed; None where something else than a list comes. Raises GatewayError."""
+    answer = await server.get(PATH)
     if answer.status != 200:
-        raise read_error(answer.status, answer.raw)
+        raise answer.error()
     try:
-        found: Any = answer.json()
-        return [str(card["id"]) for card in found["data"]]
+        cards: Any = answer.json()["data"]
+        return [str(card["id"]) for card in cards]
     except (ValueError, TypeError, KeyError):
-        raise GatewayError("GET /v1/models answered with something else than a list") from None
+        return None
 
 
 async def only_one(server: Server) -> str | None:
     """The model of an address that has one; None where models are not listed."""
     try:
-        names = await listed(server)
+        found = await names(server)
     except GatewayError as error:
         if error.status == 404:
             return None
         raise
-    if len(names) > 1:
-        raise NotFound(f"there are several models, so --model must name one: {', '.join(names)}")
-    return names[0] if names else None
+    if found is None:
+        raise GatewayError(f"GET {PATH} lists no models")
+    if len(found) > 1:
+        raise NotFound(f"there are several models, so --model must name one: {', '.join(found)}")
+    return found[0] if found else None

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from http.client import responses
 from typing import Any
 
 import aiohttp
@@ -11,9 +12,10 @@ from multidict import CIMultiDict
 
 from gateway.codec import decode, encode
 from gateway.core import Json
-from gateway.errors import UpstreamUnreachable
+from gateway.errors import UpstreamError, UpstreamUnreachable
 from gateway.masking import without_user
 from gateway.upstream.connections import Upstream
+from gateway.upstream.error import read_error
 from gateway.upstream.reading import read, said
 
 
@@ -24,6 +26,13 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     raw: bytes = field(repr=False)
+
+    def error(self) -> UpstreamError:
+        """The error that it tells; the message begins with the status."""
+        word = responses.get(self.status, "without a word")
+        error = read_error(self.status, self.raw or word.encode())
+        error.message = f"{self.status} {error.message}"
+        return error
 
     def json(self) -> Any:
         """The value; raises ValueError for what is no JSON."""

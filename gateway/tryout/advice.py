@@ -1,9 +1,11 @@
 """What to do about an error."""
 
+from contextlib import suppress
+
+from gateway.client import models
 from gateway.client.server import Server
 from gateway.core import Json
 from gateway.errors import GatewayError, UpstreamUnreachable
-from gateway.tryout import models
 from gateway.tryout.asking import json_object
 from gateway.tryout.finding import Failed, shortened
 
@@ -48,10 +50,10 @@ async def _advice(error: GatewayError, server: Server, missing: str) -> str:
 
 
 async def _of_the_models(server: Server) -> str:
-    try:
-        return f"give --model one of these: {', '.join(await models.names(server))}"
-    except (Failed, GatewayError):
-        return f"give --model a name that GET {models.PATH} lists"
+    with suppress(GatewayError):
+        if found := await models.names(server):
+            return f"give --model one of these: {', '.join(found)}"
+    return f"give --model a name that GET {models.PATH} lists"
 
 
 async def _of_the_replicas(server: Server) -> str:

@@ -1,19 +1,18 @@
 """One request, and the events of its reply."""
 
 from collections.abc import AsyncIterator
-from http.client import responses
 from typing import Any
 
 import aiohttp
 from attrs import frozen
 
-from gateway.client.server import Client
+from gateway.client.server import Answer, Client
 from gateway.codec import decode
 from gateway.core import Json
 from gateway.errors import UpstreamError
 from gateway.sse import parse
 from gateway.tryout.finding import Failed, shortened
-from gateway.upstream.error import from_object, read_error, status_in_stream
+from gateway.upstream.error import from_object, status_in_stream
 from gateway.upstream.reading import DONE, parts, read
 
 NOT_OPENAI = "is this an OpenAI-compatible address? Name the one that /v1 is below"
@@ -35,7 +34,7 @@ async def ask(client: Client, path: str, body: Json) -> Reply:
     async with client.server.reaching():
         async with await client.open(path, body, {}) as response:
             if response.status != 200:
-                raise refusal(response.status, await read(response))
+                raise Answer(response.status, response.headers, await read(response)).error()
             events = [event async for event in _events(response, body["stream"])]
             return Reply(events, response.headers.get("X-Gateway-Replica"))
 
@@ -52,13 +51,6 @@ async def _events(response: aiohttp.ClientResponse, stream: bool) -> AsyncIterat
             if event.get("error") is not None:
                 raise failure(event["error"])
             yield event
-
-
-def refusal(status: int, raw: bytes) -> UpstreamError:
-    """The error of a reply with this status, which its message begins with."""
-    error = read_error(status, raw or responses.get(status, "without a word").encode())
-    error.message = f"{status} {error.message}"
-    return error
 
 
 def failure(error: Any) -> UpstreamError:

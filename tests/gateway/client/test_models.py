@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.client.models import listed, only_one
+from gateway.client.models import names, only_one
 from gateway.client.server import Server
 from gateway.errors import GatewayError, NotFound
 from gateway.upstream.connections import Upstream
@@ -19,13 +19,13 @@ async def server(fake: FakeVllm) -> AsyncIterator[Server]:
         yield Server(fake.url, upstream)
 
 
-def page(fake: FakeVllm, *names: str) -> None:
-    fake.pages[PATH] = Status(200, {"data": [{"id": name} for name in names]})
+def page(fake: FakeVllm, *ids: str) -> None:
+    fake.pages[PATH] = Status(200, {"data": [{"id": id} for id in ids]})
 
 
 async def test_the_names_are_told(fake: FakeVllm, server: Server) -> None:
     page(fake, "a", "org/b")
-    assert await listed(server) == ["a", "org/b"]
+    assert await names(server) == ["a", "org/b"]
 
 
 async def test_the_only_model_is_found(fake: FakeVllm, server: Server) -> None:
@@ -50,12 +50,12 @@ async def test_a_wrong_key_is_told(fake: FakeVllm, server: Server) -> None:
     fake.api_key = "key"
     with pytest.raises(GatewayError) as raised:
         await only_one(server)
-    assert (raised.value.status, raised.value.message) == (401, "Unauthorized")
+    assert (raised.value.status, raised.value.message) == (401, "401 Unauthorized")
 
 
 @pytest.mark.parametrize("body", ["OK", "[]", '{"data": [{}]}', '{"data": 3}', '{"data": ["a"]}'])
 async def test_what_is_no_list_is_told(fake: FakeVllm, server: Server, body: str) -> None:
     fake.pages[PATH] = Status(200, body)
     with pytest.raises(GatewayError) as raised:
-        await listed(server)
-    assert raised.value.message == "GET /v1/models answered with something else than a list"
+        await only_one(server)
+    assert raised.value.message == "GET /v1/models lists no models"

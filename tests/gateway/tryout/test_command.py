@@ -128,8 +128,7 @@ async def test_several_models(capsys: Printed, fake: FakeVllm) -> None:
 
 async def test_an_address_of_something_else(capsys: Printed, fake: FakeVllm) -> None:
     fake.pages["/v1/models"] = Status(200, "<html>\nHello</html>")
-    text = "no JSON object came, but '<html> Hello</html>'"
-    expected = failing(NOT_OPENAI, text, "models")
+    expected = failing(NOT_OPENAI, "GET /v1/models lists no models", "models")
     assert await tried(capsys, fake.url) == (1, [*expected, "4 of 4 failed"])
 
 

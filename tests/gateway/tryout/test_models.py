@@ -38,7 +38,7 @@ async def test_something_else_than_a_list_is_told(fake: FakeVllm, body: dict[str
     fake.pages["/v1/models"] = Status(200, body)
     async with reached(fake.url) as server:
         with pytest.raises(Failed) as caught:
-            await models.names(server)
+            await models.only(server)
     expected = ("GET /v1/models lists no models", NOT_OPENAI)
     assert (caught.value.text, caught.value.advice) == expected
 
@@ -47,5 +47,5 @@ async def test_an_error_is_told_with_its_status(fake: FakeVllm) -> None:
     fake.api_key = "right"
     async with reached(fake.url) as server:
         with pytest.raises(UpstreamError) as caught:
-            await models.names(server)
+            await models.only(server)
     assert (caught.value.status, caught.value.message) == (401, "401 Unauthorized")
