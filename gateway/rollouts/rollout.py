@@ -95,6 +95,7 @@ class Rollout:
         if tools:
             self.trajectory.where = "verify"
             self._verdict = await tools.verify(row, self.trajectory.response)
+            self._verdict.pop("response", None)  # the echo of long ones takes much room
 
     def _fail(self, message: str, status: int | None, kind: str, code: object) -> None:
         self.trajectory.end = "failed"
