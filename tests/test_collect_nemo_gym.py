@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from gateway.core import Json
 from tests import plausible
 from tests.collect_process import collect, rollouts
 from tests.fake_vllm import Complete, FakeVllm, Received
-from tests.gateway_process import COMMAND, gateway
+from tests.gateway_process import gateway
 from tests.vllm_server import free_port
 
 pytestmark = [
@@ -124,7 +124,7 @@ def called(before: int, calls: list[tuple[str, Json]]) -> list[Json]:
 @asynccontextmanager
 async def served(*arguments: str, folder: Path) -> AsyncIterator[str]:
     """The address of a gateway in a process of its own."""
-    running = gateway(*arguments, "--port", "0", folder=folder, command=COMMAND)
+    running = gateway(*arguments, "--port", "0", folder=folder)
     try:
         yield (await asyncio.to_thread(running.__enter__)).url
     finally:
@@ -306,11 +306,10 @@ async def test_a_rollout_is_what_the_packages_own_agent_makes_of_it(
 ) -> None:
     async with playing(tmp_path) as url:
         gym = Gym(resources(example) | agent(url, example), tmp_path)
-        async with AsyncExitStack() as stack:
-            tool_server = gym.running(example, f"resources_servers.{example}.app")
-            tool_url = await stack.enter_async_context(tool_server)
-            agent_server = gym.running(AGENT, "responses_api_agents.simple_agent.app")
-            agent_url = await stack.enter_async_context(agent_server)
+        async with (
+            gym.running(example, f"resources_servers.{example}.app") as tool_url,
+            gym.running(AGENT, "responses_api_agents.simple_agent.app") as agent_url,
+        ):
             ours = await run(url, tool_url, example, tmp_path, "+order=input")
             theirs = await asked(agent_url, example)
     assert [result(line) for line in ours] == [result(line) for line in theirs]
