@@ -12,7 +12,6 @@ from gateway.core import Json
 from gateway.errors import GatewayError, UpstreamError, UpstreamUnreachable
 from gateway.rollouts.patience import Patience
 from gateway.rollouts.trajectory import Trajectory
-from gateway.upstream.error import read_error
 
 
 @frozen
@@ -59,7 +58,7 @@ class Tools:
     async def _object(self, path: str, body: Json) -> Json:
         answer = await self._post(path, body)
         if not 200 <= answer.status < 300:
-            raise read_error(answer.status, answer.raw)
+            raise answer.error()
         try:
             value: Any = answer.json()
         except ValueError:

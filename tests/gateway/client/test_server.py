@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.client.server import Client, Server
+from gateway.core import Json
 from gateway.errors import UpstreamUnreachable
 from gateway.upstream.connections import Upstream
 from gateway.upstream.reading import parts
@@ -34,6 +35,22 @@ async def test_what_is_no_json_is_a_value_error(fake: FakeVllm, upstream: Upstre
     answer = await Client(Server(fake.url, upstream)).post(PATH, {})
     with pytest.raises(ValueError, match="UTF-8"):
         answer.json()
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"error": {"message": "no"}}, "418 no"),
+        ("no tea", "418 no tea"),
+        ("", "418 I'm a Teapot"),
+    ],
+)
+async def test_an_error_is_told_with_its_status(
+    fake: FakeVllm, upstream: Upstream, body: Json | str, message: str
+) -> None:
+    fake.script(Status(418, body), path=PATH)
+    error = (await Client(Server(fake.url, upstream)).post(PATH, {})).error()
+    assert (error.status, error.message) == (418, message)
 
 
 async def test_the_key_of_the_address_and_the_headers_of_client_and_request_are_sent(

@@ -113,7 +113,7 @@ async def test_a_rollout_is_a_line_as_soon_as_it_is_finished(
     given = settings(tmp_path, "a", "b")
     async with collection(given) as made:
         running = asyncio.create_task(made.run(*makers(on, fake, given)))
-        while not made.summary.rollouts:
+        while not lines(tmp_path):
             await asyncio.sleep(0)
         assert questions(tmp_path) == ["b"]
         hang.event.set()

@@ -136,9 +136,9 @@ WRONG = {"status": 502, "type": "upstream_error", "code": None}
 @pytest.mark.parametrize(
     ("path", "where", "answer", "error"),
     [
-        (SEED, "seed_session", INTERNAL, SAID),
+        (SEED, "seed_session", INTERNAL, {**SAID, "message": "500 no"}),
         (SEED, "seed_session", Status(200, "OK"), {**WRONG, "message": f"/seed_session {OBJECT}"}),
-        (VERIFY, "verify", INTERNAL, SAID),
+        (VERIFY, "verify", INTERNAL, {**SAID, "message": "500 no"}),
         (VERIFY, "verify", Status(200, "OK"), {**WRONG, "message": f"/verify {OBJECT}"}),
     ],
 )

@@ -239,7 +239,7 @@ async def test_a_signal_ends_it_with_what_is_finished(
 
 async def test_a_wrong_key_is_told(tmp_path: Path, fake: FakeVllm) -> None:
     fake.api_key = "sk-secret"
-    assert await faults(settings(tmp_path, fake)) == ["Unauthorized @ url"]
+    assert await faults(settings(tmp_path, fake)) == ["401 Unauthorized @ url"]
 
 
 async def test_an_output_that_no_run_has_written_is_refused(tmp_path: Path, fake: FakeVllm) -> None:

@@ -123,8 +123,9 @@ async def test_an_answer_may_be_a_megabyte(on: Stage, tools: ToolServer) -> None
 @pytest.mark.parametrize(
     ("answer", "status", "message"),
     [
-        (Status(500, {"error": {"message": "no state"}}), 500, "no state"),
-        (Status(422, {"detail": "no field"}), 422, "no field"),
+        (Status(500, {"error": {"message": "no state"}}), 500, "500 no state"),
+        (Status(422, {"detail": "no field"}), 422, "422 no field"),
+        (Status(500), 500, "500 Internal Server Error"),
         (Status(200, "OK"), 502, "/seed_session answered with something else than a JSON object"),
         (Status(200, "[]"), 502, "/seed_session answered with something else than a JSON object"),
     ],
