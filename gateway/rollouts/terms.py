@@ -80,7 +80,10 @@ def _read(path: Path) -> Terms:
 
 def _write(path: Path, terms: Terms) -> None:
     new = path.with_name(f"{path.name}.new")
-    new.write_bytes(encode(asdict(terms)))
+    with new.open("wb") as file:
+        file.write(encode(asdict(terms)))
+        file.flush()
+        os.fsync(file.fileno())  # they must outlive what the lines outlive
     os.replace(new, path)
 
 
