@@ -141,14 +141,14 @@ async def test_the_seeds_spelling_does_the_same(tmp_path: Path) -> None:
         spelled = (
             "+agent_name=example_multi_step_simple_agent",
             f"+input_jsonl_fpath={tmp_path}/in.jsonl",
-            f"+output_jsonl_fpath={tmp_path}/results.jsonl",
+            f"+output_jsonl_fpath={tmp_path}/results/example_multi_step_rollouts.jsonl",
             f"++url={url}",
             "++responses_create_params.tool_choice=auto",
         )
         command = (sys.executable, "-m", "gateway", "collect", *spelled)
         process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, cwd=ROOT)
         assert (await ended(process)).status == 0
-    for line in read(tmp_path / "results.jsonl"):
+    for line in read(tmp_path / "results" / "example_multi_step_rollouts.jsonl"):
         assert line["agent_ref"] == {"name": "example_multi_step_simple_agent"}
         assert line["responses_create_params"]["tool_choice"] == "auto"
         assert line["_gateway"]["end"] == "message"

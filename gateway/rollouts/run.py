@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,7 +45,7 @@ async def run(settings: Settings) -> int:
     """
     raise_file_limit()
     found = await asyncio.to_thread(survey, settings)
-    _check_output(settings)
+    _make_room(settings)
     output = Output.open(Path(settings.output_jsonl_fpath), resume=settings.goes_on)
     with Known() as known:
         async with output, Upstream(CONNECT) as upstream:
@@ -53,11 +54,17 @@ async def run(settings: Settings) -> int:
             return await Run(settings, found, collection, upstream).go()
 
 
-def _check_output(settings: Settings) -> None:
-    """Before it is opened: what is no whole line is cut off there. Raises ConfigError."""
+def _make_room(settings: Settings) -> None:
+    """
+    Make the folder of the output, as NeMo Gym does.
+
+    Raises ConfigError if the output is the input, of which opening would cut off what is no line.
+    """
     given, output = Path(settings.input_jsonl_fpath), Path(settings.output_jsonl_fpath)
     if output.exists() and output.samefile(given):
         raise ConfigError(f"{output} is the input @ output_jsonl_fpath")
+    with suppress(OSError):  # told when it is opened
+        output.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _size(output: Output) -> int:

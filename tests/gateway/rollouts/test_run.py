@@ -177,6 +177,20 @@ async def test_failed_rollouts_stay_until_they_can_be_made_again(
     assert files(tmp_path) == before
 
 
+async def test_the_folder_of_the_output_is_made(tmp_path: Path, fake: FakeVllm) -> None:
+    fake.script(GOOD, path=RESPONSES)
+    path, output = write(tmp_path / "in.jsonl", row()), tmp_path / "results" / "first" / "out.jsonl"
+    assert await run(Settings(str(path), str(output), url=Url(fake.url))) == 0
+    assert len(read(output)) == 1
+
+
+async def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, fake: FakeVllm) -> None:
+    path = write(tmp_path / "in.jsonl", row())
+    given = Settings(str(path), str(path / "out.jsonl"), url=Url(fake.url))
+    said = f"{path}/out.jsonl cannot be written: Not a directory @ output_jsonl_fpath"
+    assert await faults(given) == [said]
+
+
 async def test_the_input_cannot_be_the_output(tmp_path: Path, fake: FakeVllm) -> None:
     path = tmp_path / "in.jsonl"
     given = Settings(str(path), str(path), url=Url(fake.url), resume_from_cache=True)
