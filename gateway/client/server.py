@@ -16,7 +16,7 @@ from gateway.errors import UpstreamError, UpstreamUnreachable
 from gateway.masking import without_user
 from gateway.upstream.connections import Upstream
 from gateway.upstream.error import read_error
-from gateway.upstream.reading import read, said
+from gateway.upstream.reading import read
 
 
 @frozen
@@ -77,8 +77,7 @@ class Server:
             async with asyncio.timeout(self.timeout):
                 yield
         except UpstreamUnreachable as error:
-            what = "took no connection" if error.refused else "broke off"
-            message = f"{place} {what}: {said(error.__cause__ or error)}"
+            message = f"{place} {error.message.removeprefix('the replica ')}"
             raise UpstreamUnreachable(message, refused=error.refused) from None
         except TimeoutError:
             message = f"{place} did not answer within {self.timeout:g} s"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from gateway import retry_after
 from gateway.client.server import Answer, Client
@@ -21,6 +21,8 @@ from gateway.upstream.error import from_object, read_error
 LATER = {408, 429, 502, 503, 504}
 """Statuses that say that the same request may be answered later."""
 PATH = "/v1/responses"
+LEAVING = 10.0
+"""Seconds that the gateway has to end a session: it ends by itself, too."""
 
 
 @define
@@ -66,7 +68,7 @@ class Model:
         """Tell the gateway that the session is over, so that it counts no longer."""
         if self.of_gateway:
             with suppress(GatewayError):
-                await self.client.server.delete(f"/sessions/{session}")
+                await evolve(self.client.server, timeout=LEAVING).delete(f"/sessions/{session}")
 
 
 def _later(error: GatewayError) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Awaitable
@@ -138,7 +139,7 @@ class Run:
         except asyncio.CancelledError:
             if self._ended_by is None:
                 raise
-        except OSError as error:
+        except (OSError, sqlite3.Error) as error:  # of the output, and of what is known on disk
             raise StartError(f"cannot go on: {error}") from None
 
     @property

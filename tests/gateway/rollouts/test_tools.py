@@ -143,7 +143,7 @@ async def test_a_tool_that_breaks_off_is_not_posted_again(on: Stage, tools: Tool
     tools.script("/get_weather", Raw(b'{"temp', Reset()))
     with pytest.raises(UpstreamUnreachable) as raised:
         await asked(on, tools, call())
-    assert raised.value.message.startswith(f"{tools.url} broke off: ")
+    assert raised.value.message.startswith(f"{tools.url} broke off ")
     assert tools.asked("/get_weather") == [{"city": "Paris"}]
 
 
