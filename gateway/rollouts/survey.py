@@ -55,9 +55,11 @@ class Survey:
 
 def survey(settings: Settings) -> Survey:
     """Look at every row; raises ConfigError with the first faults."""
-    seen = Survey()
+    seen, path = Survey(), Path(settings.input_jsonl_fpath)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ConfigError("is read twice, so it must be a regular file @ input_jsonl_fpath")
     try:
-        for line in lines(Path(settings.input_jsonl_fpath), settings.limit):
+        for line in lines(path, settings.limit):
             seen.see(line, settings)
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror} @ input_jsonl_fpath") from None

@@ -44,7 +44,11 @@ class Terms:
 
 
 def agree(settings: Settings, *, begun: bool) -> None:
-    """Keep the terms of the output; raises ConfigError where one that has begun has others."""
+    """
+    Keep the terms of the output.
+
+    Raises ConfigError where one that has begun has others, and if they cannot be kept.
+    """
     now, path = Terms.of(settings), beside(settings, ".run.json")
     if begun:
         before = _read(path)
@@ -54,7 +58,11 @@ def agree(settings: Settings, *, begun: bool) -> None:
         changed = [key for key, value in asdict(known).items() if getattr(before, key) != value]
         if changed:
             raise ConfigError([_told(key, before, path) for key in changed])
-    _write(path, now)
+    try:
+        _write(path, now)
+    except OSError as error:
+        message = f"{path} cannot be written: {error.strerror} @ output_jsonl_fpath"
+        raise ConfigError(message) from None
 
 
 def beside(settings: Settings, ending: str) -> Path:

@@ -1,5 +1,6 @@
 """The first look at an input."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +73,9 @@ def test_an_input_without_rows_is_told(tmp_path: Path, content: str) -> None:
 def test_an_input_that_is_not_there_is_told(tmp_path: Path) -> None:
     said = "cannot be read: No such file or directory @ input_jsonl_fpath"
     assert faults(tmp_path / "in.jsonl") == [said]
+
+
+def test_an_input_that_can_be_read_only_once_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    os.mkfifo(path)
+    assert faults(path) == ["is read twice, so it must be a regular file @ input_jsonl_fpath"]

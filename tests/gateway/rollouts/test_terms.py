@@ -115,3 +115,11 @@ def test_a_digest_is_of_the_first_bytes(tmp_path: Path) -> None:
     whole.write_bytes(b"x" * (PIECE + 5) + b"more")
     assert digest(whole, PIECE + 5) == digest(start, PIECE + 5)
     assert digest(whole, PIECE + 6) != digest(start, PIECE + 5)
+
+
+def test_terms_that_cannot_be_kept_are_told(tmp_path: Path) -> None:
+    begun(tmp_path)
+    (tmp_path / "out.run.json.new").mkdir()
+    path = tmp_path / "out.run.json"
+    said = f"{path} cannot be written: Is a directory @ output_jsonl_fpath"
+    assert refused(tmp_path) == [said]
