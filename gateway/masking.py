@@ -16,6 +16,11 @@ def without_user(text: str) -> str:
     return _USER.sub("://***@", text)
 
 
+def without_key(text: str, key: str | None) -> str:
+    """The text with the key hidden, which servers like to repeat when it is wrong."""
+    return text.replace(key, "***") if key else text
+
+
 def is_secret(name: object) -> bool:
     """Whether something of that name is usually a secret."""
     return _SECRET.fullmatch(str(name)) is not None

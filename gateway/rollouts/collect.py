@@ -68,6 +68,7 @@ class Collection:
             raise group.exceptions[0] from None
         finally:
             ticking.cancel()
+            progress.update(self.summary, self._running)
         if self.settings.order == "input":
             await self.output.rewrite(self.known.in_order())
 

@@ -10,6 +10,7 @@ from gateway.client.server import Client, Server
 from gateway.codec import encode
 from gateway.core import Json
 from gateway.errors import GatewayError
+from gateway.masking import without_key
 from gateway.rollouts.agent import Agent
 from gateway.rollouts.model import Model
 from gateway.rollouts.patience import Patience
@@ -58,7 +59,8 @@ class Rollouts:
         model = Model(self._client(session), self.patience, self.answered, self.model)
         url = self.settings.tool_server(self.settings.agent(task.row))
         tools = Tools(Client(self.tool_server(url)), self.patience) if url else None
-        return Rollout(task, Agent(model, tools, self.settings.max_steps), Trajectory(session))
+        agent = Agent(model, tools, self.settings.max_steps)
+        return Rollout(task, agent, Trajectory(session), self.settings.api_key)
 
     def _client(self, session: str) -> Client:
         if self.settings.session == "path":
@@ -73,6 +75,8 @@ class Rollout:
     task: Task
     agent: Agent
     trajectory: Trajectory
+    _key: str | None = field(default=None, repr=False)
+    """That of the address, which no line may tell."""
     _verdict: Json = field(factory=dict, init=False)
     _error: Json | None = field(default=None, init=False)
 
@@ -105,7 +109,7 @@ class Rollout:
             "status": status,
             "type": kind,
             "code": code,
-            "message": message,
+            "message": without_key(message, self._key),
         }
 
     def written(self, seconds: float) -> tuple[Json, bytes]:

@@ -12,13 +12,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from gateway.bearer import with_key
 from gateway.client.models import only_one
 from gateway.client.server import Server
 from gateway.errors import ConfigError, GatewayError, StartError
 from gateway.file_limit import raise_file_limit
+from gateway.masking import without_key
 from gateway.rollouts.collect import Collection
 from gateway.rollouts.known import Known
 from gateway.rollouts.output import Output
@@ -46,6 +47,7 @@ async def run(settings: Settings) -> int:
     """
     raise_file_limit()
     found = await asyncio.to_thread(survey, settings)
+    settings = evolve(settings, limit=found.rows)  # others that come meanwhile, nobody has seen
     _make_room(settings)
     output = Output.open(Path(settings.output_jsonl_fpath), resume=settings.goes_on)
     with Known() as known:
@@ -72,14 +74,6 @@ def _size(output: Output) -> int:
     return output.path.stat().st_size
 
 
-async def _answer(asking: Awaitable[T], option: str) -> T:
-    """What a server says before there is anything to lose; raises StartError."""
-    try:
-        return await asking
-    except GatewayError as error:
-        raise StartError(f"{error.message} @ {option}") from None
-
-
 @define
 class Run:
     """One run over an output that is open."""
@@ -95,9 +89,9 @@ class Run:
     async def go(self) -> int:
         """The exit status."""
         address = self._server(self.settings.url, self.settings.api_key)
-        model = self.settings.model or await _answer(only_one(address), "url")
+        model = self.settings.model or await self._answer(only_one(address), "url")
         for agent, url in self.settings.tools.items():
-            await _answer(self._server(url).get("/"), f"tools.{agent}" if agent else "tools")
+            await self._answer(self._server(url).get("/"), f"tools.{agent}" if agent else "tools")
         await self.collection.take_up()
         self._notice()
         started, before = time.monotonic(), self.collection.summary
@@ -108,6 +102,14 @@ class Run:
             await self._collect(rollouts, progress)
         self._report(time.monotonic() - started)
         return self._status
+
+    async def _answer(self, asking: Awaitable[T], option: str) -> T:
+        """What a server says before there is anything to lose; raises StartError."""
+        try:
+            return await asking
+        except GatewayError as error:
+            message = without_key(error.message, self.settings.api_key)
+            raise StartError(f"{message} @ {option}") from None
 
     def _server(self, url: str, key: str | None = None) -> Server:
         headers = with_key({}, key) if key else {}

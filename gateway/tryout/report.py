@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from gateway.masking import without_user
+from gateway.masking import without_key, without_user
 from gateway.tryout.finding import Finding
 
 
@@ -28,5 +28,5 @@ class Report:
 
     def _line(self, label: str, text: str) -> None:
         for secret in self.secrets:
-            text = text.replace(secret, "***")
+            text = without_key(text, secret)
         print(f"  {label:<15}{without_user(text)}", flush=True)

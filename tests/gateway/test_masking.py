@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.masking import hidden, is_secret, masked, shown, without_user
+from gateway.masking import hidden, is_secret, masked, shown, without_key, without_user
 
 
 def test_passwords_are_hidden_wherever_they_stand() -> None:
@@ -43,3 +43,8 @@ def test_one_line_hides_both_kinds() -> None:
     assert shown({"url": "http://u:p@a", "token": "hush"}) == (
         "{'url': 'http://***@a', 'token': '***'}"
     )
+
+
+def test_a_key_is_hidden_wherever_it_is_repeated() -> None:
+    assert without_key("no key sk-2, sk-2", "sk-2") == "no key ***, ***"
+    assert without_key("no key", None) == "no key"

@@ -263,3 +263,38 @@ async def test_an_output_that_no_run_has_written_is_refused(tmp_path: Path, fake
     terms = tmp_path / "out.run.json"
     said = f"it cannot be gone on with: {terms}, which says how it was made, cannot be read"
     assert raised.value.faults == [f"{said} @ output_jsonl_fpath"]
+
+
+async def test_what_is_appended_to_the_input_meanwhile_is_for_the_next_run(
+    tmp_path: Path, fake: FakeVllm
+) -> None:
+    hang = Hang(then=GOOD)
+    fake.script(hang, GOOD, path=RESPONSES)
+    given = settings(tmp_path, fake, rows=1, num_samples_in_parallel=1)
+    running = asyncio.create_task(run(given))
+    await fake.received()
+    with (tmp_path / "in.jsonl").open("a") as file:
+        file.write('{"responses_create_params": {"inp')
+    hang.event.set()
+    assert await running == 0
+    assert len(read(tmp_path / "out.jsonl")) == 1
+
+
+async def test_the_last_line_of_the_progress_tells_what_is_there(
+    tmp_path: Path, fake: FakeVllm, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fake.script(GOOD, GOOD, path=RESPONSES)
+    await run(settings(tmp_path, fake))
+    assert capfd.readouterr().err.splitlines()[-1].startswith("2 of 2 rollouts, 2 turns, ")
+
+
+async def test_a_key_that_the_address_repeats_is_not_told(
+    tmp_path: Path, fake: FakeVllm, capfd: pytest.CaptureFixture[str]
+) -> None:
+    repeated = Status(400, {"error": {"message": "no: Bearer sk-secret"}})
+    fake.script(repeated, path=RESPONSES)
+    await run(settings(tmp_path, fake, rows=1, api_key="sk-secret"))
+    said = capfd.readouterr()
+    assert "model: no: Bearer ***" in said.out
+    assert "sk-secret" not in said.out + said.err
+    assert not any(b"sk-secret" in content for content in files(tmp_path).values())
