@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway import logs
+from gateway import logs, standard_streams
 from gateway.app import GATEWAY, build
 from gateway.arguments import Arguments, parse
 from gateway.codec import decode_request
@@ -45,21 +45,30 @@ no model is configured: this is the simulated one, it only plays a model. Try
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 stopped by a signal, 1 failed at run time, 2 bad configuration."""
+    standard_streams.open_closed()
     logs.to_stderr()
-    given = sys.argv[1:] if argv is None else argv
     try:
-        if given and given[0] in _CLIENTS:
-            return _CLIENTS[given[0]](given[1:])
-        arguments = parse(given)
-        if arguments.command == "configs":
-            return list_configurations()
-        return asyncio.run(_COMMANDS[arguments.command](arguments.config(), arguments))
+        status = _run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # as of a command that ends so: whoever read stdout has seen enough
+        standard_streams.give_up_stdout()
+        return 128 + signal.SIGPIPE
     except ConfigError as error:
         print("\n".join(error.faults), file=sys.stderr)
         return 2
     except StartError as error:
         print("\n".join(error.faults), file=sys.stderr)
         return 1
+
+
+def _run(given: Sequence[str]) -> int:
+    if given and given[0] in _CLIENTS:
+        return _CLIENTS[given[0]](given[1:])
+    arguments = parse(given)
+    if arguments.command == "configs":
+        return list_configurations()
+    return asyncio.run(_COMMANDS[arguments.command](arguments.config(), arguments))
 
 
 async def check(config: Config, _: Arguments) -> int:

@@ -152,6 +152,7 @@ class Run:
 
     def _report(self, seconds: float) -> None:
         summary = self.collection.summary
+        drawn = self._draw()  # first: whoever reads stdout may leave
         print(table(summary, seconds, self._before))
         print()
         missing = self.survey.rollouts - summary.rollouts
@@ -160,9 +161,12 @@ class Run:
         elif summary.failed:
             print(f"{summary.failed:,} rollouts failed, --retry-failed makes them again")
         print(f"rollouts in {self.settings.output_jsonl_fpath}")
+        print(drawn)
+
+    def _draw(self) -> str:
         picture = beside(self.settings, ".png")
         try:
-            draw(summary, picture)
-            print(f"their distributions in {picture}")
+            draw(self.collection.summary, picture)
+            return f"their distributions in {picture}"
         except PictureError as error:
-            print(error)
+            return str(error)
