@@ -52,7 +52,8 @@ async def run(settings: Settings) -> int:
     output = Output.open(Path(settings.output_jsonl_fpath), resume=settings.goes_on)
     with Known() as known:
         async with output, Upstream(CONNECT) as upstream:
-            await asyncio.to_thread(agree, settings, begun=_size(output) > 0)
+            begun = _size(output) > 0
+            await asyncio.to_thread(agree, settings, begun=begun, indexed=found.indexed)
             collection = Collection(settings, output, known)
             return await Run(settings, found, collection, upstream).go()
 

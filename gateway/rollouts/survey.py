@@ -20,6 +20,8 @@ class Survey:
     rollouts: int = 0
     without_tools: int = 0
     """Rows that declare tools, and whose agent has no tool server."""
+    indexed: bool = False
+    """Whether there are rows that bring an index of their own."""
     faults: list[str] = field(factory=list)
     unsaid: int = 0
     """Faults beyond those."""
@@ -34,6 +36,7 @@ class Survey:
             return
         agent = settings.agent(row)
         self.rollouts += settings.repeats(agent) or 0
+        self.indexed |= row.get("_ng_task_index") is not None
         declared = bool(row["responses_create_params"].get("tools"))
         self.without_tools += declared and settings.tool_server(agent) is None
 

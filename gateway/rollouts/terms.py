@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ class Terms:
     num_repeats_add_seed: bool = False
     responses_create_params: Json = field(factory=dict)
     max_steps: int | None = None
+    num_repeats: int | Mapping[str, int] = 1
+    """Matters where several rows have one index: with others, numbers would be other rows'."""
 
     @classmethod
     def of(cls, settings: Settings) -> "Terms":
@@ -40,12 +43,13 @@ class Terms:
             num_repeats_add_seed=settings.num_repeats_add_seed,
             responses_create_params=dict(settings.responses_create_params),
             max_steps=settings.max_steps,
+            num_repeats=settings.num_repeats,
         )
 
 
-def agree(settings: Settings, *, begun: bool) -> None:
+def agree(settings: Settings, *, begun: bool, indexed: bool) -> None:
     """
-    Keep the terms of the output.
+    Keep the terms of the output; ``indexed`` if rows bring an index of their own.
 
     Raises ConfigError where one that has begun has others, and if they cannot be kept.
     """
@@ -55,6 +59,8 @@ def agree(settings: Settings, *, begun: bool) -> None:
         grown = now.input_bytes >= before.input_bytes
         start = digest(Path(settings.input_jsonl_fpath), before.input_bytes) if grown else ""
         known = evolve(now, input_bytes=before.input_bytes, input_digest=start)
+        if not indexed:
+            known = evolve(known, num_repeats=before.num_repeats)
         changed = [key for key, value in asdict(known).items() if getattr(before, key) != value]
         if changed:
             raise ConfigError([_told(key, before, path) for key in changed])

@@ -79,3 +79,8 @@ def test_an_input_that_can_be_read_only_once_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     os.mkfifo(path)
     assert faults(path) == ["is read twice, so it must be a regular file @ input_jsonl_fpath"]
+
+
+def test_rows_that_bring_their_index_are_noticed(tmp_path: Path) -> None:
+    assert survey(settings(write(tmp_path / "a", row(), row(_ng_task_index=0), row()))).indexed
+    assert not survey(settings(write(tmp_path / "b", row(), row(_ng_task_index=None)))).indexed

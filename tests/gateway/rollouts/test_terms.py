@@ -17,12 +17,12 @@ def settings(folder: Path, **fields: Any) -> Settings:
 def begun(folder: Path, content: bytes = b"one\ntwo\n", **fields: Any) -> None:
     """A run that has made lines of this input."""
     (folder / "in.jsonl").write_bytes(content)
-    agree(settings(folder, **fields), begun=False)
+    agree(settings(folder, **fields), begun=False, indexed=False)
 
 
 def refused(folder: Path, **fields: Any) -> list[str]:
     with pytest.raises(ConfigError) as raised:
-        agree(settings(folder, **fields), begun=True)
+        agree(settings(folder, **fields), begun=True, indexed=False)
     return raised.value.faults
 
 
@@ -34,7 +34,7 @@ def test_the_same_terms_are_agreed_on(tmp_path: Path) -> None:
         "max_steps": 5,
     }
     begun(tmp_path, **given)
-    agree(settings(tmp_path, **given), begun=True)
+    agree(settings(tmp_path, **given), begun=True, indexed=False)
 
 
 def test_what_does_not_change_a_rollout_may_change(tmp_path: Path) -> None:
@@ -42,13 +42,14 @@ def test_what_does_not_change_a_rollout_may_change(tmp_path: Path) -> None:
     agree(
         settings(tmp_path, num_repeats=3, num_samples_in_parallel=1, url="http://a", order="input"),
         begun=True,
+        indexed=False,
     )
 
 
 def test_an_input_may_have_grown(tmp_path: Path) -> None:
     begun(tmp_path)
     (tmp_path / "in.jsonl").write_bytes(b"one\ntwo\nthree\n")
-    agree(settings(tmp_path), begun=True)
+    agree(settings(tmp_path), begun=True, indexed=False)
     (tmp_path / "in.jsonl").write_bytes(b"one\ntwo\n")
     said = ["the input is not the one that the output was made of @ input_jsonl_fpath"]
     assert refused(tmp_path) == said
@@ -83,13 +84,13 @@ def test_all_other_terms_are_refused_by_their_names(tmp_path: Path) -> None:
 def test_terms_that_are_refused_stay_as_they_were(tmp_path: Path) -> None:
     begun(tmp_path, max_steps=3)
     refused(tmp_path, max_steps=4)
-    agree(settings(tmp_path, max_steps=3), begun=True)
+    agree(settings(tmp_path, max_steps=3), begun=True, indexed=False)
 
 
 def test_an_output_that_has_not_begun_takes_any_terms(tmp_path: Path) -> None:
     begun(tmp_path, max_steps=3)
     begun(tmp_path, max_steps=4)
-    agree(settings(tmp_path, max_steps=4), begun=True)
+    agree(settings(tmp_path, max_steps=4), begun=True, indexed=False)
 
 
 @pytest.mark.parametrize("content", [None, b"", b'{"input_bytes"', b"\xff"])
@@ -123,3 +124,12 @@ def test_terms_that_cannot_be_kept_are_told(tmp_path: Path) -> None:
     path = tmp_path / "out.run.json"
     said = f"{path} cannot be written: Is a directory @ output_jsonl_fpath"
     assert refused(tmp_path) == [said]
+
+
+def test_where_rows_bring_their_indexes_the_repeats_must_stay(tmp_path: Path) -> None:
+    begun(tmp_path, num_repeats=1)
+    with pytest.raises(ConfigError) as raised:
+        agree(settings(tmp_path, num_repeats=2), begun=True, indexed=True)
+    path = tmp_path / "out.run.json"
+    assert raised.value.faults == [f"the output was made with 1 ({path}) @ num_repeats"]
+    agree(settings(tmp_path, num_repeats=1), begun=True, indexed=True)
