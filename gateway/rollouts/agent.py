@@ -1,5 +1,6 @@
 """The simple agent: the model, its function calls, their results, and the model again."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from attrs import frozen
@@ -29,7 +30,7 @@ class Agent:
         """Go on until it ends; raises GatewayError."""
         given = params["input"]
         history = [{"role": "user", "content": given}] if isinstance(given, str) else given
-        declared = {str(tool.get("name")) for tool in params.get("tools") or ()}
+        declared = {*_names(params.get("tools") or [])}
         end = None
         while end is None:
             body = {**params, "input": [*history, *trajectory.history]}
@@ -45,8 +46,9 @@ class Agent:
     def _end(self, response: Json) -> str | None:
         """How the rollout ends with this response, if it does."""
         output = response["output"]
-        if response.get("incomplete_details"):
-            return "incomplete" if output else "overflow"
+        if details := response.get("incomplete_details"):
+            filtered = details == {"reason": "content_filter"}
+            return "incomplete" if output or filtered else "overflow"
         if not _calls(output):
             said = any(item.get("type") == "message" for item in output)
             return "message" if said else "no_message"
@@ -61,6 +63,15 @@ class Agent:
             trajectory.items.append(
                 {"type": "function_call_output", "call_id": call.get("call_id"), "output": result}
             )
+
+
+def _names(tools: list[Json]) -> Iterator[str]:
+    """Of the tools that are declared, alone or in a namespace, which calls tell apart from it."""
+    for tool in tools:
+        if isinstance(name := tool.get("name"), str):
+            yield name
+        if tool.get("type") == "namespace":
+            yield from _names(tool.get("tools") or [])
 
 
 def _calls(output: list[Any]) -> list[Json]:

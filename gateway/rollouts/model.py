@@ -21,6 +21,8 @@ from gateway.upstream.error import from_object, read_error
 LATER = {408, 429, 502, 503, 504}
 """Statuses that say that the same request may be answered later."""
 PATH = "/v1/responses"
+ENDED = ("failed", "cancelled")
+"""Statuses of responses that are none."""
 LEAVING = 10.0
 """Seconds that the gateway has to end a session: it ends by itself, too."""
 
@@ -106,6 +108,8 @@ def _checked(answer: Answer) -> Json:
     error = response.get("error")
     if error is not None:
         raise from_object(500, error if isinstance(error, dict) else {"message": str(error)})
+    if response.get("status") in ENDED:
+        raise UpstreamError(f"the response is {response['status']}", status=500)
     checked: Json = response
     return checked
 

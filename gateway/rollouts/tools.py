@@ -13,6 +13,9 @@ from gateway.errors import GatewayError, UpstreamError, UpstreamUnreachable
 from gateway.rollouts.patience import Patience
 from gateway.rollouts.trajectory import Trajectory
 
+_NO_PATHS = (".", "..")
+"""Names that no path can end with (RFC 3986 5.2.4)."""
+
 
 @frozen
 class Tools:
@@ -39,7 +42,7 @@ class Tools:
         ``verify`` is a path of the server too, and no tool. Raises UpstreamUnreachable.
         """
         name, arguments = str(call.get("name")), str(call.get("arguments") or "{}")
-        if name not in declared:
+        if name not in declared or name in _NO_PATHS:
             return _error(f"there is no tool {name!r}")
         try:
             decode(arguments)

@@ -131,6 +131,23 @@ async def test_without_declared_tools_none_is_posted(
     assert tools.asked("/get_weather") == []
 
 
+async def test_a_tool_in_a_namespace_is_declared(
+    on: Stage, fake: FakeVllm, tools: ToolServer
+) -> None:
+    space = {"type": "namespace", "name": "city", "tools": [WEATHER]}
+    answers = response(call(namespace="city")), response(message())
+    await played(on, fake, *answers, server=tools, tools=[{"type": "web_search"}, space])
+    assert tools.asked("/get_weather") == [{"city": "Paris"}]
+
+
+async def test_a_tool_without_a_name_is_not_called_none(
+    on: Stage, fake: FakeVllm, tools: ToolServer
+) -> None:
+    answers = response(call(name="None")), response(message())
+    await played(on, fake, *answers, server=tools, tools=[{"type": "web_search"}])
+    assert tools.asked("/None") == []
+
+
 async def test_neither_a_message_nor_a_call_ends_it(
     on: Stage, fake: FakeVllm, tools: ToolServer
 ) -> None:
@@ -147,6 +164,12 @@ async def test_an_incomplete_response_ends_it_before_its_calls(
     assert on.trajectory.end == "incomplete"
     assert (answer["status"], answer["output"]) == ("incomplete", [call()])
     assert tools.asked("/get_weather") == []
+
+
+async def test_nothing_but_a_filter_is_no_overflow(on: Stage, fake: FakeVllm) -> None:
+    details = {"reason": "content_filter"}
+    await played(on, fake, response(incomplete_details=details, status="incomplete"))
+    assert on.trajectory.end == "incomplete"
 
 
 @pytest.mark.parametrize("steps", [1, 2])

@@ -158,6 +158,16 @@ async def test_a_response_that_failed_is_an_error(on: Stage, fake: FakeVllm) -> 
     assert (found.status, found.message, found.code) == (500, "the engine died", "server_error")
 
 
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+async def test_a_response_that_has_failed_without_a_word_is_an_error(
+    on: Stage, fake: FakeVllm, status: str
+) -> None:
+    fake.script(response(status=status), path=RESPONSES)
+    with pytest.raises(UpstreamError) as raised:
+        await respond(on, fake)
+    assert raised.value.message == f"the response is {status}"
+
+
 OVERFLOWS = [
     {
         "message": "This model's maximum context length is 2048 tokens. However, your request has "

@@ -95,6 +95,17 @@ async def test_a_name_cannot_lead_to_another_path(on: Stage, tools: ToolServer) 
     assert tools.requests[-1].query == ""
 
 
+@pytest.mark.parametrize("name", [".", ".."])
+async def test_a_name_that_is_no_end_of_a_path_is_not_posted(
+    on: Stage, tools: ToolServer, name: str
+) -> None:
+    client = on.tools(tools)
+    await client.seed(row())
+    said = await client.call(call(name=name), {name}, on.trajectory)
+    assert json.loads(said) == {"error": f"there is no tool {name!r}"}
+    assert len(tools.requests) == 1
+
+
 async def test_what_a_call_took_is_kept(on: Stage, tools: ToolServer) -> None:
     await asked(on, tools, call())
     (took,) = on.trajectory.tools
