@@ -21,13 +21,8 @@ async def names(server: Server) -> list[str] | None:
 
 
 async def only_one(server: Server) -> str | None:
-    """The model of an address that has one; None where models are not listed."""
-    try:
-        found = await names(server)
-    except GatewayError as error:
-        if error.status == 404:
-            return None
-        raise
+    """The model of an address that has one, or None if it has none; raises GatewayError."""
+    found = await names(server)
     if found is None:
         raise GatewayError(f"GET {PATH} lists no models")
     if len(found) > 1:

@@ -15,7 +15,7 @@ from gateway.rollouts.progress import Progress
 from gateway.rollouts.rollout import OURS, Rollouts
 from gateway.rollouts.settings import Settings
 from gateway.rollouts.summary import Summary
-from gateway.rollouts.tasks import ROLLOUT, TASK, Task, tasks
+from gateway.rollouts.tasks import ROLLOUT, TASK, Task, place_all, tasks
 
 FAILED = "failed"
 TICK = 0.5
@@ -30,6 +30,8 @@ class Collection:
     output: Output
     known: Known
     summary: Summary = field(factory=Summary)
+    others: int = field(default=0, init=False)
+    """Lines of rollouts that are not of this run, since it takes fewer rows or repeats."""
     _running: int = field(default=0, init=False)
 
     async def take_up(self) -> None:
@@ -38,6 +40,8 @@ class Collection:
 
         Raises ConfigError for lines that no run has written.
         """
+        if self.settings.goes_on:
+            await asyncio.to_thread(place_all, self.settings, self.known)
         if self.settings.retry_failed:
             await self.output.rewrite(self._sound())
         await asyncio.to_thread(self._count)
@@ -46,10 +50,12 @@ class Collection:
         for start, size, line in self._lines():
             self.known.note(line[TASK], line[ROLLOUT], start, size)
             self.summary.add(line)
+        self.others = self.known.unplaced()
 
     def _sound(self) -> Iterator[tuple[int, int]]:
         for start, size, line in self._lines():
-            if line[OURS]["end"] != FAILED:
+            again = line[OURS]["end"] == FAILED and self.known.is_placed(line[TASK], line[ROLLOUT])
+            if not again:
                 yield start, size
 
     def _lines(self) -> Iterator[tuple[int, int, Json]]:

@@ -62,6 +62,10 @@ class Known:
         self._database.execute("REPLACE INTO counts VALUES (?, ?)", (name, rollout + 1))
         return rollout
 
+    def count_anew(self) -> None:
+        """Let the next rollout of each task be its first one."""
+        self._database.execute("DELETE FROM counts")
+
     def note(self, task: int | str, rollout: int, start: int, size: int) -> None:
         """
         The line of this rollout is in the output, instead of any noted before.
@@ -86,6 +90,17 @@ class Known:
             " ON CONFLICT (name) DO UPDATE SET place = excluded.place",
             (_name(task, rollout), place),
         )
+
+    def is_placed(self, task: int | str, rollout: int) -> bool:
+        """Whether its place is known, so that it is one of this run."""
+        sql = "SELECT place FROM rollouts WHERE name = ?"
+        return self._number(sql, _name(task, rollout)) is not None
+
+    def unplaced(self) -> int:
+        """How many lines are noted whose place is not known."""
+        sql = "SELECT COUNT(*) FROM rollouts WHERE place IS NULL"
+        count: int = self._database.execute(sql).fetchone()[0]
+        return count
 
     def in_order(self) -> Iterator[tuple[int, int]]:
         """

@@ -97,7 +97,7 @@ class Run:
         self._notice()
         started, before = time.monotonic(), self.collection.summary
         self._before, done = before.output_tokens, before.rollouts
-        with Progress(sys.stderr, self.survey.rollouts, initial=done) as progress:
+        with Progress(sys.stderr, self._lines, initial=done) as progress:
             run = f"r{secrets.token_hex(4)}"
             rollouts = Rollouts(self.settings, address, self._server, model, run, progress.answered)
             await self._collect(rollouts, progress)
@@ -146,6 +146,11 @@ class Run:
             raise StartError(f"cannot go on: {error}") from None
 
     @property
+    def _lines(self) -> int:
+        """Of the output in the end."""
+        return self.survey.rollouts + self.collection.others
+
+    @property
     def _status(self) -> int:
         if self._ended_by is not None:
             return 128 + self._ended_by
@@ -156,7 +161,7 @@ class Run:
         drawn = self._draw()  # first: whoever reads stdout may leave
         print(table(summary, seconds, self._before))
         print()
-        missing = self.survey.rollouts - summary.rollouts
+        missing = self._lines - summary.rollouts
         if self._ended_by is not None:
             print(f"{self._ended_by.name}: {missing:,} rollouts are missing, --resume goes on")
         elif summary.failed:

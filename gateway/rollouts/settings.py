@@ -24,9 +24,11 @@ class Settings:
     """One finished rollout a line."""
     url: Url = LOCAL
     """The address of the gateway, or of anything else that has the Responses API."""
-    api_key: str | None = field(default=None, repr=False, metadata={"secret": True})
+    api_key: str | None = field(
+        default=None, repr=False, validator=rules.header, metadata={"secret": True}
+    )
     model: str | None = field(default=None, validator=rules.not_empty)
-    """For rows that name none; asked of the address, if it has only one."""
+    """For rows that name none; if it is not given, the only one that the address has."""
     agent_name: str | None = field(default=None, validator=rules.not_empty)
     """The agent of all rows, whatever their own ``agent_ref`` says."""
     tools: Mapping[str, Url] = field(factory=dict, repr=shown)

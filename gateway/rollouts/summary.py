@@ -58,7 +58,8 @@ class Summary:
         """Count a line of the output; what is missing in it, or odd, counts as nothing."""
         self.rollouts += 1
         if not line.get("mask_sample"):
-            _put(self.reward, line.get("reward"))
+            reward = line.get("reward")
+            _put(self.reward, int(reward) if isinstance(reward, bool) else reward)
         told = _object(line.get("_gateway"))
         turns = _objects(told.get("turns"))
         self._count_end(told)

@@ -1,9 +1,10 @@
 """The rollouts that a run is to make, one by one."""
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from gateway.core import Json
 from gateway.rollouts.known import Known
@@ -34,27 +35,36 @@ class Task:
 
 
 def tasks(settings: Settings, known: Known) -> Iterator[Task]:
-    """
-    Those that are not done, in the order of the input, the rollouts of a row side by side.
+    """Those that are not done, in the order of the input, the rollouts of a row side by side."""
+    for task in _all(settings, known):
+        if not known.has(*task.key):
+            yield _seeded(task) if settings.num_repeats_add_seed else task
 
-    Equal lines are one task, unless a row brings a ``_ng_task_index`` of its own; its rollouts
-    are counted over all of them.
+
+def place_all(settings: Settings, known: Known) -> None:
+    """Make known which rollouts are those of this run, before any of them is asked for."""
+    for _ in _all(settings, known):
+        pass
+
+
+def _all(settings: Settings, known: Known) -> Iterator[Task]:
     """
-    place = 0
+    Equal lines are one task, unless a row brings a ``_ng_task_index`` of its own.
+
+    Its rollouts are counted over all of them.
+    """
+    known.count_anew()
+    places = count()
     for line in lines(Path(settings.input_jsonl_fpath), settings.limit):
         row = prepared(line.raw, settings)
         task = row.get(TASK)
         task = row[TASK] = known.task(line.raw) if task is None else task
         for _ in range(settings.repeats(settings.agent(row)) or 0):
-            rollout = known.next_rollout(task)
+            rollout, place = known.next_rollout(task), next(places)
             known.place(task, rollout, place)
-            if not known.has(task, rollout):
-                yield Task(_numbered(row, rollout, settings), place)
-            place += 1
+            yield Task({**row, ROLLOUT: rollout}, place)
 
 
-def _numbered(row: Json, rollout: int, settings: Settings) -> Json:
-    row = {**row, ROLLOUT: rollout}
-    if settings.num_repeats_add_seed:
-        row["responses_create_params"] = with_seed(row["responses_create_params"], rollout)
-    return row
+def _seeded(task: Task) -> Task:
+    params = with_seed(task.params, task.row[ROLLOUT])
+    return evolve(task, row={**task.row, "responses_create_params": params})

@@ -64,6 +64,16 @@ class KnownMachine(RuleBasedStateMachine):
     @rule(task=TASKS, rollout=ROLLOUTS)
     def has(self, task: int | str, rollout: int) -> None:
         assert self.known.has(task, rollout) == ((task, rollout) in self.model.noted)
+        assert self.known.is_placed(task, rollout) == ((task, rollout) in self.model.places)
+
+    @rule()
+    def count_anew(self) -> None:
+        self.known.count_anew()
+        self.model.rollouts.clear()
+
+    @invariant()
+    def those_without_a_place_are_counted(self) -> None:
+        assert self.known.unplaced() == len(self.model.noted.keys() - self.model.places.keys())
 
     @invariant()
     def all_that_is_noted_is_in_order(self) -> None:

@@ -177,6 +177,26 @@ async def test_failed_rollouts_stay_until_they_can_be_made_again(
     assert files(tmp_path) == before
 
 
+async def test_failed_rollouts_that_this_run_does_not_make_stay(
+    tmp_path: Path, fake: FakeVllm, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.script(FAILED, FAILED, FAILED, GOOD, path=RESPONSES)
+    await run(settings(tmp_path, fake, rows=3, num_samples_in_parallel=1))
+    assert await run(settings(tmp_path, fake, rows=3, limit=1, retry_failed=True)) == 1
+    lines = read(tmp_path / "out.jsonl")
+    assert sorted(line["_gateway"]["end"] for line in lines) == ["failed", "failed", "message"]
+    assert capsys.readouterr().err.splitlines()[-1].startswith("3 of 3 rollouts, ")
+
+
+async def test_an_address_without_models_is_told_before_all_rows_fail(
+    tmp_path: Path, fake: FakeVllm
+) -> None:
+    fake.pages["/v1/models"] = Status(404)
+    assert await faults(settings(tmp_path, fake)) == ["404 Not Found @ url"]
+    fake.script(GOOD, GOOD, path=RESPONSES)
+    assert await run(settings(tmp_path, fake, model="m")) == 0
+
+
 async def test_the_folder_of_the_output_is_made(tmp_path: Path, fake: FakeVllm) -> None:
     fake.script(GOOD, path=RESPONSES)
     path, output = write(tmp_path / "in.jsonl", row()), tmp_path / "results" / "first" / "out.jsonl"

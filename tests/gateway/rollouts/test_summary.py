@@ -86,9 +86,13 @@ def test_the_reward_of_a_masked_sample_does_not_count() -> None:
     assert summed(line(reward=1.0), line(reward=0.0, mask=True)).reward.values == [1.0]
 
 
-@pytest.mark.parametrize("reward", [None, "1", True, [1], float("nan"), float("inf"), 10**400])
+@pytest.mark.parametrize("reward", [None, "1", [1], float("nan"), float("inf"), 10**400])
 def test_a_reward_that_is_no_finite_number_does_not_count(reward: Any) -> None:
     assert summed(line(reward=reward)).reward.count == 0
+
+
+def test_a_reward_may_say_whether_it_was_right() -> None:
+    assert summed(line(reward=True), line(reward=False)).reward.values == [1, 0]
 
 
 def test_the_reward_of_a_foreign_line_counts() -> None:
