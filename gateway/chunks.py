@@ -10,6 +10,8 @@ saw it whole or split. Shapes are those of vLLM 0.32: ``prompt_token_ids`` at th
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from gateway.arrays import log_probs_of, opened
+from gateway.codec import Raw
 from gateway.core import Chunk, Json
 
 Rule = Callable[[list[Any]], Any]
@@ -73,7 +75,7 @@ def _text(values: list[Any]) -> Any:
 
 
 def _list(values: list[Any]) -> Any:
-    return [item for value in values for item in value] if len(values) > 1 else values[0]
+    return [item for value in values for item in opened(value)] if len(values) > 1 else values[0]
 
 
 def _each(rules: Mapping[str, Rule]) -> Rule:
@@ -100,6 +102,12 @@ def _choices(values: list[list[Json]]) -> list[Json]:
 _FUNCTION: Mapping[str, Rule] = {"name": _first, "arguments": _text}
 _TOOL_CALL: Mapping[str, Rule] = {"id": _first, "type": _first, "function": _each(_FUNCTION)}
 _LOGPROBS: Mapping[str, Rule] = {"content": _list, "refusal": _list}
+
+
+def _logprobs(values: list[Json | Raw]) -> Json | Raw:
+    return _merge(map(opened, values), _LOGPROBS) if len(values) > 1 else values[0]
+
+
 _DELTA: Mapping[str, Rule] = {
     "role": _first,
     "tool_calls": _tool_calls,
@@ -107,7 +115,7 @@ _DELTA: Mapping[str, Rule] = {
 }
 _CHOICE: Mapping[str, Rule] = {
     "delta": _each(_DELTA),
-    "logprobs": _each(_LOGPROBS),
+    "logprobs": _logprobs,
     "token_ids": _list,
 }
 _REPLY: Mapping[str, Rule] = {
@@ -202,25 +210,24 @@ def reasoning(delta: Json) -> str:
 
 def token_ids(choice: Json) -> list[int] | None:
     """The ids of the generated tokens of a chunk's choice; None where the engine sent none."""
-    ids: list[int] | None = choice.get("token_ids")
+    ids: list[int] | None = opened(choice.get("token_ids"))
     return ids
 
 
 def log_probs(choice: Json) -> list[float | None] | None:
     """The log probabilities of a choice's tokens, natural base; None where there are none."""
-    entries = token_entries(choice)
-    return None if entries is None else [entry.get("logprob") for entry in entries]
+    return log_probs_of(choice.get("logprobs"))
 
 
 def token_entries(choice: Json) -> list[Json] | None:
     """``logprobs.content`` of a chunk's choice: one entry per token, with its text and bytes."""
-    entries: list[Json] | None = (choice.get("logprobs") or {}).get("content")
+    entries: list[Json] | None = (opened(choice.get("logprobs")) or {}).get("content")
     return entries
 
 
-def prompt_token_ids(chunk: Chunk) -> list[int] | None:
+def prompt_token_ids(chunk: Chunk) -> list[int] | Raw | None:
     """The ids of the prompt; vLLM sends them once, with the first chunk of each choice."""
-    ids: list[int] | None = chunk.get("prompt_token_ids")
+    ids: list[int] | Raw | None = chunk.get("prompt_token_ids")
     return ids
 
 

@@ -14,10 +14,18 @@ TOO_DEEP = f"the body is nested deeper than {DEPTH} levels"
 
 
 @frozen
-class Written:
-    """A value as it will be written: an array of numbers takes a fifth of its room so."""
+class Raw:
+    """A value that is not decoded; an array of numbers takes a fifth of its room so."""
 
     raw: bytes = field(repr=False)
+
+    @property
+    def kind(self) -> type:
+        """``list``, ``dict``, or ``object`` for anything else."""
+        return _KINDS.get(self.raw[:1], object)
+
+
+_KINDS: dict[bytes, type] = {b"[": list, b"{": dict}
 
 
 def encode(value: Any) -> bytes:
@@ -33,7 +41,7 @@ def encode(value: Any) -> bytes:
 
 
 def _as_it_is(value: object) -> orjson.Fragment:
-    if isinstance(value, Written):
+    if isinstance(value, Raw):
         return orjson.Fragment(value.raw)
     raise TypeError
 

@@ -36,23 +36,21 @@ async def parse(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     end of the stream cuts off is dropped, as the standard says.
     """
     data: list[bytes] = []
-    async for line in _lines(parts):
-        if not line:
-            if data:
-                yield b"\n".join(data)
-                data = []
-        elif line.startswith(b"data:"):
-            data.append(line[6:] if line[5:6] == b" " else line[5:])
-
-
-async def _lines(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     pieces: list[bytes] = []
     async for part in parts:
-        first, *rest = part.split(b"\n")
+        first, *lines = part.split(b"\n")
         pieces.append(first)
-        for piece in rest:
-            yield b"".join(pieces).removesuffix(b"\r")
-            pieces = [piece]
+        if not lines:
+            continue
+        lines.insert(0, b"".join(pieces))
+        pieces = [lines.pop()]
+        for line in lines:
+            line = line.removesuffix(b"\r")
+            if line.startswith(b"data:"):
+                data.append(line[6:] if line[5:6] == b" " else line[5:])
+            elif not line and data:
+                yield data[0] if len(data) == 1 else b"\n".join(data)
+                data = []
 
 
 async def whole(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

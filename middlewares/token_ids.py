@@ -6,6 +6,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
+from gateway.arrays import opened
 from gateway.chat_request import tokenize_body
 from gateway.chunks import (
     ARRAYS,
@@ -16,6 +17,7 @@ from gateway.chunks import (
     token_entries,
     token_ids,
 )
+from gateway.codec import Raw
 from gateway.core import Call, Chunk, Handler, Json, Once, Reply
 from gateway.errors import BadRequest, UpstreamError
 
@@ -126,7 +128,7 @@ class _Capture:
     replica: str | None
     spelt: bool
     first: Chunk | None
-    prompt: list[int] | None = None
+    prompt: list[int] | Raw | None = None
     ids: list[int] | None = None
     log_probs: list[float | None] | None = None
     entries: list[Json] | None = None
@@ -184,7 +186,8 @@ class _Capture:
     async def _bundle(self, experts: Any) -> Json:
         bundle = self.given if any(k in self.given for k in BUNDLE) else await self._gathered()
         for key, inline in zip(BUNDLE, (self.prompt, self.ids), strict=False):
-            if inline is not None and key in bundle and bundle[key] != inline:
+            given = bundle.get(key, inline)
+            if inline is not None and given is not inline and given != opened(inline):
                 raise UpstreamError(f"the replica gives two different {key}")
         return _checked(bundle if experts is None else {"routed_experts": experts, **bundle})
 
@@ -221,7 +224,7 @@ def _spelt_id(entry: Json) -> int:
 
 
 def _checked(bundle: Json) -> Json:
-    missing = [key for key in BUNDLE if not isinstance(bundle.get(key), list)]
+    missing = [key for key in BUNDLE if not isinstance(bundle.get(key), list | Raw)]
     if missing:
         raise UpstreamError(f"the replica's answer has no {missing[0]}")
     ids, log_probs = bundle["generation_token_ids"], bundle["generation_log_probs"]

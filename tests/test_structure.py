@@ -24,6 +24,7 @@ GROUPS = {
 CONTRACT = (
     "core",
     "errors",
+    "arrays",
     "chunks",
     "codec",
     "sse",
@@ -38,7 +39,8 @@ CONTRACT = (
 )
 PURE = frozenset(f"gateway.{name}" for name in CONTRACT)
 FOR_MIDDLEWARES = frozenset(
-    f"gateway.{name}" for name in ("core", "errors", "chunks", "codec", "chat_request", "overflow")
+    f"gateway.{name}"
+    for name in ("core", "errors", "arrays", "chunks", "codec", "chat_request", "overflow")
 )
 FOR_LAUNCHERS = FOR_MIDDLEWARES | {
     f"gateway.{name}" for name in ("sse", "endpoint_list", "masking", "bearer", "logs")

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from http.client import responses
 from typing import Any
 
-import aiohttp
 from attrs import define, field, frozen
 from multidict import CIMultiDict
 
@@ -17,6 +16,7 @@ from gateway.masking import without_user
 from gateway.upstream.connections import Upstream
 from gateway.upstream.error import read_error
 from gateway.upstream.reading import read
+from gateway.wire.response import Response
 
 
 @frozen
@@ -65,8 +65,7 @@ class Server:
 
     async def _request(self, method: str, path: str) -> Answer:
         async with self.reaching():
-            url = self.url + path
-            status, raw, headers = await self.upstream.request(method, url, self.headers)
+            status, raw, headers = await self.upstream.request(method, self.url, path, self.headers)
             return Answer(status, headers, raw)
 
     @asynccontextmanager
@@ -93,6 +92,8 @@ class Client:
     prefix: str = ""
     """Stands before every path, as in ``/sessions/ID``."""
     cookies: dict[str, str] = field(factory=dict, repr=False)
+    repeatable: bool = True
+    """Whether a POST is made again where it is not known if it has arrived."""
 
     async def post(self, path: str, body: Json | bytes, **headers: str) -> Answer:
         """The answer, whatever its status."""
@@ -100,17 +101,24 @@ class Client:
             response = await self.open(path, body, headers)
             return Answer(response.status, response.headers, await read(response))
 
-    async def open(
-        self, path: str, body: Json | bytes, headers: Mapping[str, str]
-    ) -> aiohttp.ClientResponse:
+    async def open(self, path: str, body: Json | bytes, headers: Mapping[str, str]) -> Response:
         """The reply, not yet read; to be called inside of ``server.reaching()``."""
         sent = CIMultiDict({"Content-Type": "application/json", **self.server.headers})
         sent.update(self.headers)
         sent.update(headers)
         if self.cookies:
             sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        url = self.server.url + self.prefix + path
         raw = body if isinstance(body, bytes) else encode(body)
-        response = await self.server.upstream.send(url, raw, sent)
-        self.cookies |= {name: morsel.coded_value for name, morsel in response.cookies.items()}
+        server = self.server
+        response = await server.upstream.send(
+            server.url, self.prefix + path, raw, sent, repeatable=self.repeatable
+        )
+        self.cookies |= _cookies(response)
         return response
+
+
+def _cookies(response: Response) -> dict[str, str]:
+    """Names and values as they came (RFC 6265 5.2); a rollout is too short for the rest."""
+    pairs = [set_.partition(";")[0] for set_ in response.headers.getall("Set-Cookie", ())]
+    named = [pair.partition("=") for pair in pairs]
+    return {name.strip(): value.strip() for name, equals, value in named if equals and name.strip()}

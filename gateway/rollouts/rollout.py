@@ -58,7 +58,7 @@ class Rollouts:
         session = f"{self.run}-{task.place}"
         model = Model(self._client(session), self.patience, self.answered, self.model)
         url = self.settings.tool_server(self.settings.agent(task.row))
-        tools = Tools(Client(self.tool_server(url)), self.patience) if url else None
+        tools = Tools.of(self.tool_server(url), self.patience) if url else None
         agent = Agent(model, tools, self.settings.max_steps)
         return Rollout(task, agent, Trajectory(session), self.settings.api_key)
 

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from attrs import frozen
 
-from gateway.client.server import Answer, Client
+from gateway.client.server import Answer, Client, Server
 from gateway.codec import decode, encode
 from gateway.core import Json
 from gateway.errors import GatewayError, UpstreamError, UpstreamUnreachable
@@ -29,6 +29,11 @@ class Tools:
 
     client: Client
     patience: Patience
+
+    @classmethod
+    def of(cls, server: Server, patience: Patience) -> "Tools":
+        """Those of one rollout more."""
+        return cls(Client(server, repeatable=False), patience)
 
     async def seed(self, row: Json) -> None:
         """Begin: ``POST /seed_session`` with the row; raises GatewayError."""

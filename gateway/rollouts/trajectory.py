@@ -6,7 +6,7 @@ from typing import Any
 from attrs import define, field
 
 from gateway.chunks import ARRAYS
-from gateway.codec import Written, decode, encode
+from gateway.codec import Raw, decode, encode
 from gateway.core import Json
 from gateway.rollouts.usage import total
 
@@ -31,7 +31,7 @@ class Trajectory:
     def add(self, response: Json) -> None:
         """The model's answer of one turn; token ids are kept in it as they are written."""
         for item in response["output"]:
-            item.update({name: Written(encode(item[name])) for name in ARRAYS if item.get(name)})
+            item.update({name: Raw(encode(item[name])) for name in ARRAYS if item.get(name)})
         self.items += response["output"]
         self._usages.append(response.get("usage"))
         self._last = response
@@ -85,5 +85,5 @@ def _breaks(items: list[Json]) -> Iterator[Json]:
 
 def _ids(item: Json, name: str) -> list[int]:
     written = item.get(name)
-    ids = decode(written.raw) if isinstance(written, Written) else None
+    ids = decode(written.raw) if isinstance(written, Raw) else None
     return ids if isinstance(ids, list) else []

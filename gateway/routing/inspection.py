@@ -36,7 +36,7 @@ async def look(upstream: Upstream, replica: Replica) -> None:
     vLLM answers 503 when its engine is dead. Any other answer will do: not all engines have
     that path.
     """
-    status, _, _ = await upstream.request("GET", f"{replica.url}/health", replica.headers)
+    status, _, _ = await upstream.request("GET", replica.url, "/health", replica.headers)
     if status >= 500:
         raise UpstreamError(f"/health answers {status}", status=status)
 
@@ -47,11 +47,11 @@ async def inspect(upstream: Upstream, replica: Replica) -> Card:
 
     Any other answer will do: NeMo RL's engines have no ``/v1/models``.
     """
-    status, raw, passed = await upstream.request("GET", f"{replica.url}/v1/models", replica.headers)
+    status, raw, passed = await upstream.request("GET", replica.url, "/v1/models", replica.headers)
     if status >= 500:
         raise UpstreamError(f"/v1/models answers {status}", status=status)
     listed = _object(raw).get("data") if status == 200 else None
-    _, version, _ = await upstream.request("GET", f"{replica.url}/version", replica.headers)
+    _, version, _ = await upstream.request("GET", replica.url, "/version", replica.headers)
     return Card(
         status,
         tuple(m for m in listed if isinstance(m, dict)) if isinstance(listed, list) else (),

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-import aiohttp
 from attrs import frozen
 
 from gateway.client.server import Answer, Client
@@ -14,6 +13,7 @@ from gateway.sse import parse
 from gateway.tryout.finding import Failed, shortened
 from gateway.upstream.error import from_object, status_in_stream
 from gateway.upstream.reading import DONE, parts, read
+from gateway.wire.response import Response
 
 NOT_OPENAI = "is this an OpenAI-compatible address? Name the one that /v1 is below"
 ENDED = "the stream ended before the reply did"
@@ -32,14 +32,17 @@ class Reply:
 async def ask(client: Client, path: str, body: Json) -> Reply:
     """Raises Failed, and GatewayError for an error that is told or a reply that breaks off."""
     async with client.server.reaching():
-        async with await client.open(path, body, {}) as response:
+        response = await client.open(path, body, {})
+        try:
             if response.status != 200:
                 raise Answer(response.status, response.headers, await read(response)).error()
             events = [event async for event in _events(response, body["stream"])]
             return Reply(events, response.headers.get("X-Gateway-Replica"))
+        finally:
+            response.close()
 
 
-async def _events(response: aiohttp.ClientResponse, stream: bool) -> AsyncIterator[Json]:
+async def _events(response: Response, stream: bool) -> AsyncIterator[Json]:
     if not stream:
         yield json_object(await read(response))
         return

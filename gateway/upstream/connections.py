@@ -1,15 +1,8 @@
 """One request to one replica."""
 
 import errno
-import io
-import logging
-import socket
-import time
-from collections.abc import Mapping
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
 
-import aiohttp
 from attrs import define, field
 from multidict import CIMultiDict
 
@@ -21,25 +14,12 @@ from gateway.errors import GatewayError, Overloaded, UpstreamError, UpstreamUnre
 from gateway.upstream.error import read_error
 from gateway.upstream.flight import Flight
 from gateway.upstream.reading import BROKEN, chunks, completion, json_object, read, said
+from gateway.wire.dialing import Dialer, Unconnected
+from gateway.wire.http_client import HttpClient
+from gateway.wire.response import Response
 
-logger = logging.getLogger(__name__)
-
-IDLE = 4.0
-"""Seconds a pooled connection may lie idle: vLLM closes them after 5.0 without notice."""
-
-STALE = 1.0
-"""Seconds within which such a connection tells; what breaks later had begun to be answered."""
-
-KEEP_ALIVE = (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
-"""Seconds of silence before the other end is asked for a sign, between two asks, and how many."""
-
-LARGE = 2**20
-"""Bytes of a body from which on it is written in pieces, so that other calls get their turn."""
-
-PASSED_ON = "x-gateway-"
+PASSED_ON = b"x-gateway-"
 """Reply headers that go on to the client, from a gateway or a simulated replica behind us."""
-
-_NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 @define
@@ -48,25 +28,15 @@ class Upstream:
 
     connect_timeout: float
     """Seconds."""
-    _session: aiohttp.ClientSession = field(init=False)
+    _http: HttpClient = field(init=False)
 
     async def __aenter__(self) -> "Upstream":
-        trace = aiohttp.TraceConfig()
-        trace.on_connection_reuseconn.append(_note_reuse)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE, socket_factory=_socket),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trace_configs=[trace],
-            headers={"Accept-Encoding": "identity"},
-        )
+        self._http = HttpClient(Dialer(self.connect_timeout))
+        await self._http.__aenter__()
         return self
 
-    @property
-    def _timeout(self) -> aiohttp.ClientTimeout:
-        return aiohttp.ClientTimeout(total=None, sock_connect=self.connect_timeout)
-
     async def __aexit__(self, *_: object) -> None:
-        await self._session.close()
+        await self._http.__aexit__()
 
     async def chat(self, flight: Flight, body: Json) -> Reply:
         """
@@ -90,7 +60,7 @@ class Upstream:
         raw = await read(await self.open(flight, path, body))
         return json_object(raw)
 
-    async def open(self, flight: Flight, path: str, body: Json) -> aiohttp.ClientResponse:
+    async def open(self, flight: Flight, path: str, body: Json) -> Response:
         """
         The replica's reply, not yet read, to a POST of ``body``.
 
@@ -100,7 +70,7 @@ class Upstream:
         headers = CIMultiDict(flight.replica.headers)
         headers["X-Request-Id"], headers["X-Session-ID"] = flight.call_id, flight.session
         headers["Content-Type"] = "application/json"
-        response = await self.send(flight.replica.url + path, encode(body), headers)
+        response = await self.send(flight.replica.url, path, encode(body), headers)
         flight.answered(response)
         if response.status == 200:
             return response
@@ -111,80 +81,53 @@ class Upstream:
         raise error
 
     async def request(
-        self, method: str, url: str, headers: Mapping[str, str]
+        self, method: str, url: str, path: str, headers: Mapping[str, str]
     ) -> tuple[int, bytes, dict[str, str]]:
         """Status, body, and the headers that the client is to see; raises UpstreamUnreachable."""
+        response = await self.send(url, path, b"", headers, method=method)
+        return response.status, await read(response), passed_on(response)
+
+    async def send(
+        self,
+        url: str,
+        path: str,
+        raw: bytes,
+        headers: Mapping[str, str],
+        *,
+        method: str = "POST",
+        repeatable: bool = True,
+    ) -> Response:
+        """
+        The reply, not yet read, whatever its status; raises UpstreamUnreachable.
+
+        One that is not ``repeatable`` fails where a kept connection breaks, as if it was carried.
+        """
         try:
-            async with self._session.request(
-                method, url, headers=headers, allow_redirects=False, timeout=self._timeout
-            ) as response:
-                return response.status, await response.read(), passed_on(response)
+            return await self._http.send(method, url, path, headers, raw, repeatable=repeatable)
         except BROKEN as error:
             raise _unreachable(error) from error
 
-    async def send(
-        self, url: str, raw: bytes, headers: Mapping[str, str]
-    ) -> aiohttp.ClientResponse:
-        """
-        The reply to a POST, not yet read, whatever its status; raises UpstreamUnreachable.
-
-        Pooled connections that the other end closed meanwhile are passed over.
-        """
-        while True:
-            reused, started = SimpleNamespace(yes=False), time.monotonic()
-            data = raw if len(raw) < LARGE else io.BytesIO(raw)
-            try:
-                return await self._session.post(
-                    url,
-                    data=data,
-                    headers=headers,
-                    allow_redirects=False,
-                    timeout=self._timeout,
-                    trace_request_ctx=reused,
-                )
-            except BROKEN as error:
-                stale = reused.yes and time.monotonic() - started < STALE
-                if not (stale and _is_disconnect(error)):
-                    raise _unreachable(error) from error
-            logger.debug("%s had closed an idle connection", url)
-
-
-def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
-    """One that notices within a minute when its other end is gone without a word."""
-    family, kind, protocol, *_ = address
-    made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, seconds in KEEP_ALIVE:
-        if hasattr(socket, option):
-            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), seconds)
-    return made
-
-
-def _is_disconnect(error: BaseException) -> bool:
-    connected = not isinstance(error, _NO_CONNECTION)
-    return connected and isinstance(error, aiohttp.ClientConnectionError)
-
-
-async def _note_reuse(_: aiohttp.ClientSession, ctx: SimpleNamespace, __: Any) -> None:
-    if ctx.trace_request_ctx is not None:
-        ctx.trace_request_ctx.yes = True
-
 
 def _unreachable(error: BaseException) -> GatewayError:
-    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+    cause = error.__cause__ or error
+    if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
         return Overloaded("the gateway has no file descriptors left", retry_after=1)
-    unconnected = isinstance(error, (*_NO_CONNECTION, ValueError))
+    unconnected = isinstance(error, (Unconnected, ValueError))
     what = "took no connection" if unconnected else "broke off before it answered"
-    refused = unconnected and not isinstance(error, TimeoutError)  # it may be busy
+    refused = unconnected and not isinstance(cause, TimeoutError)  # it may be busy
     return UpstreamUnreachable(f"the replica {what}: {said(error)}", refused=refused)
 
 
-def passed_on(response: aiohttp.ClientResponse) -> dict[str, str]:
+def passed_on(response: Response) -> dict[str, str]:
     """The headers of a replica's reply that the client is to see."""
-    return {k: v for k, v in response.headers.items() if k.lower().startswith(PASSED_ON)}
+    return {
+        name.decode("latin-1"): value.decode("utf-8", "surrogateescape")
+        for name, value in response.raw_headers
+        if name[:10].lower() == PASSED_ON
+    }
 
 
-def _closing(response: aiohttp.ClientResponse) -> Any:
+def _closing(response: Response) -> Callable[[], Awaitable[None]]:
     async def aclose() -> None:
         response.close()
 

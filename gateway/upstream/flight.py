@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Callable
 from types import TracebackType
 
-import aiohttp
 from attrs import define, field
 
 from gateway.core import Replica
 from gateway.errors import GatewayError
+from gateway.wire.response import Response
 
 
 @define(eq=False)
@@ -26,7 +26,7 @@ class Flight:
     on_land: Callable[["Flight"], None] = field(default=lambda _: None, repr=False)
     _scope: asyncio.Timeout = field(factory=lambda: asyncio.timeout(None), init=False)
     _timers: list[asyncio.TimerHandle] = field(factory=list, init=False)
-    _response: aiohttp.ClientResponse | None = field(default=None, init=False)
+    _response: Response | None = field(default=None, init=False)
     _error: GatewayError | None = field(default=None, init=False)
     _landed: bool = field(default=False, init=False)
     _arrived: bool = field(default=False, init=False)
@@ -35,7 +35,7 @@ class Flight:
     @property
     def received(self) -> int:
         """Bytes of the answer so far."""
-        return self._response.content.total_bytes if self._response is not None else 0
+        return self._response.received if self._response is not None else 0
 
     async def __aenter__(self) -> "Flight":
         await self._scope.__aenter__()
@@ -55,7 +55,7 @@ class Flight:
             raise self._error from None
         self._arrived = error is None
 
-    def answered(self, response: aiohttp.ClientResponse) -> None:
+    def answered(self, response: Response) -> None:
         """The replica's status and headers are there."""
         self._response = response
 
@@ -73,8 +73,7 @@ class Flight:
         if self._response is None:
             self._scope.reschedule(asyncio.get_running_loop().time())
         else:
-            self._response.content.set_exception(error)
-            self._response.close()
+            self._response.fail(error)
             if self._arrived:
                 self.land()  # whoever it is for may not read it for hours
 

@@ -1,24 +1,25 @@
 """How the answers of replicas are read."""
 
-from collections.abc import AsyncIterator, Iterable
-
-import aiohttp
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
 
 from gateway import sse
+from gateway.arrays import decode_reply
 from gateway.chunks import TEXTS
-from gateway.codec import decode
+from gateway.codec import Raw, decode
 from gateway.core import Chunk, Json
 from gateway.errors import UpstreamError, UpstreamUnreachable
 from gateway.upstream.error import from_object, status_in_stream
+from gateway.wire.response import Response
 
 DONE = b"[DONE]"
 NO_DONE = "the replica's stream ended without [DONE]"
 
-BROKEN = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
-"""ValueError is what aiohttp and the resolver say to an address or a header that is none."""
+BROKEN = (OSError, ValueError)
+"""ValueError is what is said to an address or a header that is none."""
 
 
-async def read(response: aiohttp.ClientResponse) -> bytes:
+async def read(response: Response) -> bytes:
     """The whole body; ends the request on the replica if that is cancelled."""
     try:
         return await response.read()
@@ -28,16 +29,16 @@ async def read(response: aiohttp.ClientResponse) -> bytes:
         response.close()
 
 
-async def parts(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+async def parts(response: Response) -> AsyncIterator[bytes]:
     """The body as it arrives; raises UpstreamUnreachable when it breaks off."""
     try:
-        async for part in response.content.iter_any():
+        async for part in response.parts():
             yield part
     except BROKEN as error:
         raise _broken_off(error) from error
 
 
-async def chunks(response: aiohttp.ClientResponse) -> AsyncIterator[Chunk]:
+async def chunks(response: Response) -> AsyncIterator[Chunk]:
     """The chunks of a stream, once the first event is there."""
     events = sse.parse(parts(response))
     try:
@@ -48,7 +49,7 @@ async def chunks(response: aiohttp.ClientResponse) -> AsyncIterator[Chunk]:
         raise
 
 
-async def whole_events(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+async def whole_events(response: Response) -> AsyncIterator[bytes]:
     """The events of a stream byte for byte, once the first one is there."""
     events = sse.whole(parts(response))
     try:
@@ -93,10 +94,10 @@ def _chunk(event: bytes) -> Chunk:
 
 def completion(raw: bytes) -> Json:
     """A complete reply; raises UpstreamError for what is none."""
-    return _checked(json_object(raw), "message")
+    return _checked(json_object(raw, decode_reply), "message")
 
 
-def json_object(raw: bytes) -> Json:
+def json_object(raw: bytes, decode: Callable[[bytes], Any] = decode) -> Json:
     """Raises UpstreamError."""
     try:
         value = decode(raw)
@@ -115,23 +116,34 @@ def _checked(value: Json, key: str) -> Json:
     if not isinstance(choices, list) or not _typed(value, _REPLY):
         raise UpstreamError("the replica's answer has no choices, or fields of a wrong type")
     for choice in choices:
-        if not isinstance(choice, dict) or not isinstance(choice.get(key), dict):
+        said = choice.get(key) if isinstance(choice, dict) else None
+        if not isinstance(said, dict):
             raise UpstreamError(f"a choice of the replica's answer has no {key}")
-        calls = choice[key].get("tool_calls") or ()
-        sound = _typed(choice, _CHOICE) and _typed(choice[key], _DELTA)
-        if not sound or not all(isinstance(c, dict) and _typed(c, _CALL) for c in calls):
+        if not _typed(choice, _CHOICE) or not _typed(said, _DELTA) or not _are_calls(said):
             raise UpstreamError("a choice of the replica's answer has fields of a wrong type")
     return value
 
 
-_REPLY = (("usage", dict), ("prompt_token_ids", list))
-_CHOICE = (("index", int), ("logprobs", dict), ("token_ids", list))
-_DELTA = (*((text, str) for text in TEXTS), ("tool_calls", list))
-_CALL = (("index", int), ("function", dict))
+def _are_calls(said: Json) -> bool:
+    calls = said.get("tool_calls")
+    return not calls or all(isinstance(call, dict) and _typed(call, _CALL) for call in calls)
 
 
-def _typed(value: Json, types: Iterable[tuple[str, type]]) -> bool:
-    return all(value.get(key) is None or isinstance(value[key], kind) for key, kind in types)
+_REPLY = {"usage": dict, "prompt_token_ids": list}
+_CHOICE = {"index": int, "logprobs": dict, "token_ids": list}
+_DELTA = {**dict.fromkeys(TEXTS, str), "tool_calls": list}
+_CALL = {"index": int, "function": dict}
+
+
+def _typed(value: Json, types: Mapping[str, type]) -> bool:
+    """Whether these fields are of these types, or null; called for every chunk of a stream."""
+    for key in types.keys() & value.keys():
+        found, kind = value[key], types[key]
+        if found is None or isinstance(found, kind):
+            continue
+        if not isinstance(found, Raw) or found.kind is not kind:
+            return False
+    return True
 
 
 def _broken_off(error: BaseException) -> UpstreamUnreachable:

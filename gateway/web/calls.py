@@ -4,7 +4,6 @@ import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
-import aiohttp
 from attrs import frozen
 
 from gateway import sse
@@ -23,6 +22,7 @@ from gateway.upstream.reading import read, whole_events
 from gateway.web.answer import Answer
 from gateway.web.asked import Asked
 from gateway.web.meter import Meter
+from gateway.wire.response import Response
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Calls:
         seat, pool = asked.seat, asked.seat.served.pool
         body = {**body, "model": pool.sent_model}
 
-        async def attempt(flight: Flight) -> tuple[aiohttp.ClientResponse, bytes | Events]:
+        async def attempt(flight: Flight) -> tuple[Response, bytes | Events]:
             response = await self.upstream.open(flight, path, body)
             if response.content_type != "text/event-stream":
                 return response, await read(response)

@@ -9,6 +9,7 @@ from hypothesis import given
 
 from gateway import chunks
 from gateway.chunks import Cut, as_chunk, fold, split
+from gateway.codec import Raw
 from gateway.core import Chunk, Json
 from tests import plausible, recorded
 from tests.strategies import complete_replies, cuts
@@ -136,7 +137,7 @@ def called(call: Json) -> tuple[str, Any]:
         return call["function"]["name"], arguments
 
 
-def tokens(reply: Json) -> tuple[list[int] | None, list[list[int] | None]]:
+def tokens(reply: Json) -> tuple[list[int] | Raw | None, list[list[int] | None]]:
     return chunks.prompt_token_ids(reply), [chunks.token_ids(c) for c in reply["choices"]]
 
 

@@ -99,7 +99,7 @@ class Stage:
         return Model(client, self.patience, self.answered.append, name)
 
     def tools(self, server: ToolServer) -> Tools:
-        return Tools(Client(self.server(server.url)), self.patience)
+        return Tools.of(self.server(server.url), self.patience)
 
 
 @asynccontextmanager

@@ -150,8 +150,11 @@ async def test_a_session_that_does_not_begin_says_why(
     assert (raised.value.status, raised.value.message) == (status, message)
 
 
-async def test_a_tool_that_breaks_off_is_not_posted_again(on: Stage, tools: ToolServer) -> None:
-    tools.script("/get_weather", Raw(b'{"temp', Reset()))
+@pytest.mark.parametrize("answer", [Raw(b'{"temp', Reset()), Reset()])
+async def test_a_tool_that_breaks_off_is_not_posted_again(
+    on: Stage, tools: ToolServer, answer: Raw | Reset
+) -> None:
+    tools.script("/get_weather", answer)
     with pytest.raises(UpstreamUnreachable) as raised:
         await asked(on, tools, call())
     assert raised.value.message.startswith(f"{tools.url} broke off ")

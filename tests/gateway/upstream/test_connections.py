@@ -10,13 +10,7 @@ import pytest
 
 from gateway.core import Json, Replica
 from gateway.errors import GatewayError, Overloaded, UpstreamError, UpstreamUnreachable
-from gateway.upstream.connections import (
-    KEEP_ALIVE,
-    LARGE,
-    Upstream,
-    _socket,
-    _unreachable,
-)
+from gateway.upstream.connections import Upstream, _unreachable
 from gateway.upstream.flight import Flight
 from tests.fake_vllm import FakeVllm, Gate, Raw, Reset, Status, events
 from tests.serving import HELLO
@@ -113,16 +107,7 @@ async def test_a_connection_that_takes_too_long_is_no_refusal() -> None:
     assert not caught.value.refused
 
 
-async def test_a_dead_host_is_noticed_within_a_minute(fake: FakeVllm) -> None:
-    made = _socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", fake.port)))
-    with made:
-        assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-        read = [made.getsockopt(socket.IPPROTO_TCP, getattr(socket, o)) for o, _ in KEEP_ALIVE]
-    idle, between, times = read
-    assert idle + between * times <= 60
-
-
-@pytest.mark.parametrize("size", [LARGE - 1, 3 * LARGE])
+@pytest.mark.parametrize("size", [2**20 - 1, 3 * 2**20])
 async def test_a_long_body_arrives_whole(fake: FakeVllm, upstream: Upstream, size: int) -> None:
     body = {"messages": [{"role": "user", "content": "x" * size}]}
     await upstream.chat(on(fake), body)

@@ -1,0 +1,139 @@
+"""A reply as it arrives."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from functools import cached_property
+from math import inf
+
+from multidict import CIMultiDict
+
+HELD = 2**20
+"""Bytes that may lie here unread; beyond that the other end has to wait."""
+
+
+class Response:
+    """
+    Status and headers of a reply, and its body, which is read once.
+
+    What has arrived together is read together. ``leave`` is called once, when it is not wanted any
+    more, with whether all of it was there; ``pause`` holds back the other end, or lets it go on.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        raw_headers: list[tuple[bytes, bytes]],
+        leave: Callable[[], None],
+        pause: Callable[[bool], None],
+    ) -> None:
+        self.status = status
+        self.raw_headers = raw_headers
+        self.received = 0
+        """Bytes of the body so far."""
+        self._left: Callable[[], None] | None = leave
+        self._pause = pause
+        self._pieces: list[bytes] = []
+        self._held = 0
+        self._limit = float(HELD)
+        self._paused = False
+        self._done = False
+        self._error: BaseException | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    @cached_property
+    def headers(self) -> CIMultiDict[str]:
+        """Those of the reply, by names in any case."""
+        return CIMultiDict(
+            (name.decode("latin-1"), value.decode("utf-8", "surrogateescape"))
+            for name, value in self.raw_headers
+        )
+
+    @property
+    def content_type(self) -> str:
+        """The media type, without its parameters and in lower case."""
+        for name, value in self.raw_headers:
+            if len(name) == 12 and name.lower() == b"content-type":
+                return value.partition(b";")[0].strip().lower().decode("latin-1")
+        return ""
+
+    async def read(self) -> bytes:
+        """The whole body; raises OSError when it breaks off."""
+        self._limit = inf
+        self._let_go()
+        while self._error is None and not self._done:
+            await self._more()
+        if self._error is not None:
+            raise self._error
+        return self._take()
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        """The body piece by piece; raises OSError when it breaks off."""
+        while True:
+            if self._pieces:
+                yield self._take()
+            elif self._error is not None:
+                raise self._error
+            elif self._done:
+                return
+            else:
+                await self._more()
+
+    def close(self) -> None:
+        """It is not wanted any more; may be called more than once."""
+        if not self._done and self._error is None:
+            self.fail(ConnectionAbortedError("it was closed"))
+
+    def fail(self, error: BaseException) -> None:
+        """Raise the error where it is read, instead of all that is left, and end it."""
+        self._pieces.clear()
+        self._end(error)
+
+    def feed(self, data: bytes) -> None:
+        """A piece more."""
+        self._pieces.append(data)
+        self.received += len(data)
+        self._held += len(data)
+        if self._held > self._limit and not self._paused:
+            self._paused = True
+            self._pause(True)
+        self._wake()
+
+    def finish(self) -> None:
+        """It is whole."""
+        self._done = True
+        self._let_go()
+        self._wake()
+
+    def break_off(self, error: BaseException) -> None:
+        """No more will come; what is here can still be read."""
+        if not self._done:
+            self._error = self._error or error
+            self._wake()
+
+    def _end(self, error: BaseException) -> None:
+        self._error = self._error or error
+        leave, self._left = self._left, None
+        if leave is not None and not self._done:
+            leave()
+        self._wake()
+
+    def _take(self) -> bytes:
+        pieces, self._pieces, self._held = self._pieces, [], 0
+        self._let_go()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _let_go(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._pause(False)
+
+    async def _more(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

@@ -1,0 +1,88 @@
+"""Replies whose token arrays stay undecoded: whoever reads them finds the same."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from gateway import chunks
+from gateway.arrays import WORTH, decode_reply, log_probs_of, opened
+from gateway.codec import Raw, decode, encode
+from gateway.core import Json
+from tests.strategies import complete_replies
+
+
+def long(reply: Any) -> bytes:
+    """The JSON of a reply, with so much white space that it is worth it."""
+    return json.dumps(reply).encode() + b" " * WORTH
+
+
+def reply_of(ids: list[int]) -> Json:
+    entries = [{"token": "x", "logprob": -0.5, "bytes": [120]} for _ in ids]
+    choice = {"index": 0, "message": {"content": "x"}, "token_ids": ids}
+    choice["logprobs"] = {"content": entries}
+    return {"id": "1", "choices": [choice], "prompt_token_ids": [1, 2]}
+
+
+@given(complete_replies())
+def test_it_is_written_again_as_it_was(reply: Json) -> None:
+    assert decode(encode(decode_reply(long(reply)))) == json.loads(json.dumps(reply))
+
+
+@given(complete_replies())
+def test_its_arrays_are_those_of_the_decoded_one(reply: Json) -> None:
+    kept, plain = decode_reply(long(reply)), json.loads(json.dumps(reply))
+    assert opened(chunks.prompt_token_ids(kept)) == chunks.prompt_token_ids(plain)
+    for found, expected in zip(kept["choices"], plain["choices"], strict=True):
+        assert chunks.token_ids(found) == chunks.token_ids(expected)
+        assert chunks.log_probs(found) == chunks.log_probs(expected)
+        assert chunks.token_entries(found) == chunks.token_entries(expected)
+
+
+def test_its_arrays_are_not_decoded() -> None:
+    reply = decode_reply(long(reply_of([5, 6])))
+    assert reply["prompt_token_ids"] == Raw(b"[1, 2]")
+    assert isinstance(reply["choices"][0]["logprobs"], Raw)
+    assert reply["choices"][0]["token_ids"] == Raw(b"[5, 6]")
+
+
+def test_a_short_reply_is_decoded_whole() -> None:
+    reply = reply_of([5])
+    assert decode_reply(encode(reply)) == reply
+
+
+def test_what_is_null_is_null() -> None:
+    nothing = {"choices": [{"token_ids": None, "logprobs": None}], "prompt_token_ids": None}
+    assert decode_reply(long(nothing)) == nothing
+
+
+@pytest.mark.parametrize("value", [[1], "x", {"choices": 5}, {"choices": ["x"]}, {"choices": None}])
+def test_another_shape_is_decoded_whole(value: Any) -> None:
+    assert decode_reply(long(value)) == value
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"choices": [{"token_ids": [1,,2]}]}',
+        b'{"choices": [{"logprobs": {"content": [}}]}',
+        b'{"prompt_token_ids": [NaN]}',
+        b'{"choices": [{"logprobs": {"content": [{"token": "\xff"}]}}]}',
+        b'{"choices": []',
+    ],
+)
+def test_what_is_no_json_is_told(raw: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        decode_reply(raw + b" " * WORTH)
+
+
+@pytest.mark.parametrize("logprobs", [None, {}, {"content": None}, Raw(b"{}")])
+def test_without_entries_there_are_no_log_probs(logprobs: Any) -> None:
+    assert log_probs_of(logprobs) is None
+
+
+def test_log_probs_of_a_wrong_type_are_as_they_came() -> None:
+    raw = b'{"content": [{"logprob": "x"}]}'
+    found: Any = log_probs_of(Raw(raw))
+    assert found == ["x"]
