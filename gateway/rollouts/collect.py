@@ -11,10 +11,10 @@ from gateway.core import Json
 from gateway.errors import ConfigError
 from gateway.rollouts.known import Known
 from gateway.rollouts.output import Output
-from gateway.rollouts.progress import Progress
+from gateway.rollouts.report.progress import Progress
+from gateway.rollouts.report.summary import Summary
 from gateway.rollouts.rollout import OURS, Rollouts
 from gateway.rollouts.settings import Settings
-from gateway.rollouts.summary import Summary
 from gateway.rollouts.tasks import ROLLOUT, TASK, Task, place_all, tasks
 
 FAILED = "failed"

@@ -11,13 +11,13 @@ from gateway.codec import encode
 from gateway.core import Json
 from gateway.errors import GatewayError
 from gateway.masking import without_key
-from gateway.rollouts.agent import Agent
-from gateway.rollouts.model import Model
-from gateway.rollouts.patience import Patience
+from gateway.rollouts.loop.agent import Agent
+from gateway.rollouts.loop.model import Model
+from gateway.rollouts.loop.patience import Patience
+from gateway.rollouts.loop.tools import Tools
+from gateway.rollouts.loop.trajectory import Trajectory
 from gateway.rollouts.settings import Settings
 from gateway.rollouts.tasks import ROLLOUT, TASK, Task
-from gateway.rollouts.tools import Tools
-from gateway.rollouts.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)
 

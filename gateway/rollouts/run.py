@@ -23,12 +23,12 @@ from gateway.masking import without_key
 from gateway.rollouts.collect import Collection
 from gateway.rollouts.known import Known
 from gateway.rollouts.output import Output
-from gateway.rollouts.picture import PictureError, draw
-from gateway.rollouts.progress import Progress
+from gateway.rollouts.report.picture import PictureError, draw
+from gateway.rollouts.report.progress import Progress
+from gateway.rollouts.report.table import table
 from gateway.rollouts.rollout import Rollouts
 from gateway.rollouts.settings import Settings
 from gateway.rollouts.survey import Survey, survey
-from gateway.rollouts.table import table
 from gateway.rollouts.terms import agree, beside
 from gateway.upstream.connections import Upstream
 

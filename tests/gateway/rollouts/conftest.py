@@ -24,4 +24,4 @@ async def on() -> AsyncIterator[Stage]:
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.rollouts.patience.FIRST", 0.01)
+    monkeypatch.setattr("gateway.rollouts.loop.patience.FIRST", 0.01)

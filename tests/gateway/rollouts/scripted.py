@@ -10,10 +10,10 @@ from attrs import define, field
 
 from gateway.client.server import Client, Server
 from gateway.core import Json
-from gateway.rollouts.model import Model
-from gateway.rollouts.patience import Patience
-from gateway.rollouts.tools import Tools
-from gateway.rollouts.trajectory import Trajectory
+from gateway.rollouts.loop.model import Model
+from gateway.rollouts.loop.patience import Patience
+from gateway.rollouts.loop.tools import Tools
+from gateway.rollouts.loop.trajectory import Trajectory
 from gateway.upstream.connections import Upstream
 from tests.fake_vllm import FakeVllm, Status
 from tests.tool_server import ToolServer

@@ -16,9 +16,9 @@ from gateway.core import Json
 from gateway.errors import ConfigError
 from gateway.rollouts.collect import Collection
 from gateway.rollouts.known import Known
+from gateway.rollouts.loop.patience import Patience
 from gateway.rollouts.output import Output
-from gateway.rollouts.patience import Patience
-from gateway.rollouts.progress import Progress
+from gateway.rollouts.report.progress import Progress
 from gateway.rollouts.rollout import Rollouts
 from gateway.rollouts.settings import Settings
 from tests.fake_vllm import Answer, FakeVllm, Hang, Received, Status

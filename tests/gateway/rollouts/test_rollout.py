@@ -6,7 +6,7 @@ import pytest
 
 from gateway.codec import decode, encode
 from gateway.core import Json
-from gateway.rollouts.patience import Patience
+from gateway.rollouts.loop.patience import Patience
 from gateway.rollouts.rollout import Rollouts
 from gateway.rollouts.settings import Settings
 from gateway.rollouts.tasks import Task

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, ClassVar, Protocol, Self, TextIO
 
-from gateway.rollouts.summary import Summary
+from gateway.rollouts.report.summary import Summary
 
 WINDOW = 10.0
 """Seconds that the tokens per second are counted over."""

@@ -5,7 +5,7 @@ from collections import Counter
 from attrs import define, field
 
 from gateway.core import Json
-from gateway.rollouts.sample import Sample
+from gateway.rollouts.report.sample import Sample
 
 ENDS = ("message", "no_message", "incomplete", "overflow", "max_steps", "function_calls", "failed")
 OTHERS = "others"

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from gateway.core import Json
-from gateway.rollouts.summary import Summary
-from gateway.rollouts.table import number, table
+from gateway.rollouts.report.summary import Summary
+from gateway.rollouts.report.table import number, table
 
 TURN: Json = {
     "seconds": 1.5,

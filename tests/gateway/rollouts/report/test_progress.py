@@ -6,8 +6,8 @@ import re
 import termios
 from collections.abc import Callable
 
-from gateway.rollouts.progress import Progress, Speed
-from gateway.rollouts.summary import Summary
+from gateway.rollouts.report.progress import Progress, Speed
+from gateway.rollouts.report.summary import Summary
 
 END = "\0"
 

@@ -6,9 +6,9 @@ from typing import Any
 from attrs import frozen
 
 from gateway.core import Json
-from gateway.rollouts.model import Model
-from gateway.rollouts.tools import Tools
-from gateway.rollouts.trajectory import Trajectory
+from gateway.rollouts.loop.model import Model
+from gateway.rollouts.loop.tools import Tools
+from gateway.rollouts.loop.trajectory import Trajectory
 
 
 @frozen

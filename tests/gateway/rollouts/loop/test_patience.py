@@ -5,7 +5,7 @@ import time
 import pytest
 
 from gateway.errors import GatewayError, NoReplica, Overloaded
-from gateway.rollouts.patience import Patience, _wait
+from gateway.rollouts.loop.patience import Patience, _wait
 
 
 class Failing:
@@ -77,7 +77,7 @@ async def test_nobody_waits_for_a_server_that_comes_back_too_late() -> None:
 
 
 def test_waits_grow_up_to_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.rollouts.patience.FIRST", 0.5)
+    monkeypatch.setattr("gateway.rollouts.loop.patience.FIRST", 0.5)
     for tries, longest in ((0, 0.5), (1, 1.0), (4, 8.0), (6, 20.0), (5000, 20.0)):
         waits = [_wait(NoReplica("down"), tries) for _ in range(100)]
         assert longest / 2 <= min(waits) <= max(waits) <= longest

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 from attrs import frozen
 
-from gateway.rollouts.sample import Sample
-from gateway.rollouts.summary import ENDS, Summary
-from gateway.rollouts.table import number
+from gateway.rollouts.report.sample import Sample
+from gateway.rollouts.report.summary import ENDS, Summary
+from gateway.rollouts.report.table import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

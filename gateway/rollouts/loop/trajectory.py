@@ -8,7 +8,7 @@ from attrs import define, field
 from gateway.chunks import ARRAYS
 from gateway.codec import Raw, decode, encode
 from gateway.core import Json
-from gateway.rollouts.usage import total
+from gateway.rollouts.loop.usage import total
 
 
 @define

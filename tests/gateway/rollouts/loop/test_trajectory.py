@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.codec import decode, encode
 from gateway.core import Json
-from gateway.rollouts.trajectory import Trajectory
+from gateway.rollouts.loop.trajectory import Trajectory
 from tests.gateway.rollouts.scripted import call, ids, message, response, usage
 
 TOKENS = st.lists(st.integers(0, 2), max_size=4)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.rollouts.sample import KEPT, Sample
+from gateway.rollouts.report.sample import KEPT, Sample
 
 VALUES = st.lists(st.floats(-1e9, 1e9), min_size=1)
 

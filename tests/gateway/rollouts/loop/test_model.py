@@ -7,7 +7,7 @@ import pytest
 
 from gateway.core import Json
 from gateway.errors import UpstreamError, UpstreamUnreachable
-from gateway.rollouts.patience import Patience
+from gateway.rollouts.loop.patience import Patience
 from tests.fake_vllm import FakeVllm, Hang, Raw, Reset, Status
 from tests.gateway.rollouts.scripted import RESPONSES, Stage, call, message, response, row, usage
 

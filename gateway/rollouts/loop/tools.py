@@ -10,8 +10,8 @@ from gateway.client.server import Answer, Client, Server
 from gateway.codec import decode, encode
 from gateway.core import Json
 from gateway.errors import GatewayError, UpstreamError, UpstreamUnreachable
-from gateway.rollouts.patience import Patience
-from gateway.rollouts.trajectory import Trajectory
+from gateway.rollouts.loop.patience import Patience
+from gateway.rollouts.loop.trajectory import Trajectory
 
 _NO_PATHS = (".", "..")
 """Names that no path can end with (RFC 3986 5.2.4)."""

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
-from gateway.rollouts.sample import Sample
-from gateway.rollouts.summary import ENDS, Summary
+from gateway.rollouts.report.sample import Sample
+from gateway.rollouts.report.summary import ENDS, Summary
 
 SHOWN = 5
 """Failures that are told in words."""

@@ -8,7 +8,7 @@ import pytest
 from gateway.codec import decode, encode
 from gateway.core import Json
 from gateway.errors import UpstreamError, UpstreamUnreachable
-from gateway.rollouts.agent import Agent
+from gateway.rollouts.loop.agent import Agent
 from tests import plausible
 from tests.fake_vllm import Complete, FakeVllm, Raw, Reset, Status
 from tests.gateway.rollouts.scripted import (

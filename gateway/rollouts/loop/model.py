@@ -13,9 +13,9 @@ from gateway.core import Json
 from gateway.dialects.responses import Responses
 from gateway.errors import GatewayError, UpstreamError
 from gateway.overflow import STOP_REASON, empty_reply, is_overflow
-from gateway.rollouts.patience import Patience
-from gateway.rollouts.trajectory import Trajectory
-from gateway.rollouts.usage import of_turn
+from gateway.rollouts.loop.patience import Patience
+from gateway.rollouts.loop.trajectory import Trajectory
+from gateway.rollouts.loop.usage import of_turn
 from gateway.upstream.error import from_object, read_error
 
 LATER = {408, 429, 502, 503, 504}

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core import Json
-from gateway.rollouts.picture import BARS, Panel, PictureError, draw
-from gateway.rollouts.sample import Sample
-from gateway.rollouts.summary import Summary
+from gateway.rollouts.report.picture import BARS, Panel, PictureError, draw
+from gateway.rollouts.report.sample import Sample
+from gateway.rollouts.report.summary import Summary
 
 TURN: Json = {"seconds": 1.5, "input_tokens": 1000, "output_tokens": 50}
 

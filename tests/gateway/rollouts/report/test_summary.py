@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core import Json
-from gateway.rollouts.summary import ENDS, Summary
+from gateway.rollouts.report.summary import ENDS, Summary
 
 TURN: Json = {
     "seconds": 1.5,

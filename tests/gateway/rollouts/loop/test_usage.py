@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.rollouts.usage import of_turn, total
+from gateway.rollouts.loop.usage import of_turn, total
 from tests.gateway.rollouts.scripted import usage
 
 

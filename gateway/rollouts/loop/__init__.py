@@ -1,0 +1,1 @@
+"""One rollout: the model, its tools, and what they said."""

@@ -1,0 +1,1 @@
+"""What people see of a run: how far it is, and what it came to."""
