@@ -3,12 +3,14 @@
 import hashlib
 import re
 import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 
 from attrs import evolve, frozen
-from itsdangerous import BadData, URLSafeSerializer
+from itsdangerous import BadData, Signer
 
 from gateway import config
+from gateway.codec import decode, encode
 from gateway.core import Json, Session
 from gateway.errors import BadRequest
 
@@ -26,7 +28,7 @@ class Identities:
 
     headers: tuple[str, ...]
     cookie: str
-    _signer: URLSafeSerializer
+    _signer: Signer
 
     @classmethod
     def of(cls, options: config.Sessions, old: "Identities | None" = None) -> "Identities":
@@ -34,7 +36,7 @@ class Identities:
         if options.secret is None and old is not None:
             return cls(options.headers, options.cookie, old._signer)
         secret = options.secret or secrets.token_hex(32)
-        signer = URLSafeSerializer(secret, salt="gym-gateway.session")
+        signer = Signer(secret, salt="gym-gateway.session", digest_method=hashlib.sha256)
         return cls(options.headers, options.cookie, signer)
 
     def identify(
@@ -52,14 +54,15 @@ class Identities:
     def read(self, cookie: str) -> Session | None:
         """The session in a cookie of ours; None for any other."""
         try:
-            session_id, pins = self._signer.loads(cookie)
+            session_id, pins = decode(urlsafe_b64decode(self._signer.unsign(cookie) + b"=="))
         except (BadData, TypeError, ValueError):
             return None
         return Session(session_id, "cookie", pins)
 
     def write(self, session: Session) -> str:
         """The cookie's value; the same for the same session and replicas."""
-        return self._signer.dumps([session.id, dict(sorted(session.pins.items()))])
+        told = urlsafe_b64encode(encode([session.id, dict(sorted(session.pins.items()))]))
+        return self._signer.sign(told.rstrip(b"=")).decode()
 
     def _stated(self, path: str | None, headers: Mapping[str, str]) -> Session | None:
         if path is not None:

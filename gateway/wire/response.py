@@ -15,8 +15,8 @@ class Response:
     """
     Status and headers of a reply, and its body, which is read once.
 
-    What has arrived together is read together. ``leave`` is called once, when it is not wanted any
-    more, with whether all of it was there; ``pause`` holds back the other end, or lets it go on.
+    What has arrived together is read together. ``leave`` is called when it is not wanted any more
+    before all of it is there; ``pause`` holds back the other end, or lets it go on.
     """
 
     def __init__(
