@@ -44,7 +44,7 @@ class Rollouts:
     """Part of the sessions' names, so that no other run has them."""
     answered: Callable[[int], None]
     """Told of every turn's output tokens."""
-    patience: Patience = field(factory=Patience)
+    patience: Patience
 
     async def make(self, task: Task, keep: Keep) -> None:
         """Have the line of a finished rollout kept, then end its session; raises what keep does."""

@@ -22,7 +22,9 @@ from gateway.file_limit import raise_file_limit
 from gateway.masking import without_key
 from gateway.rollouts.collect import Collection
 from gateway.rollouts.known import Known
+from gateway.rollouts.loop.patience import Patience
 from gateway.rollouts.output import Output
+from gateway.rollouts.report.notices import Notices
 from gateway.rollouts.report.picture import PictureError, draw
 from gateway.rollouts.report.progress import Progress
 from gateway.rollouts.report.table import table
@@ -99,7 +101,10 @@ class Run:
         self._before, done = before.output_tokens, before.rollouts
         with Progress(sys.stderr, self._lines, initial=done) as progress:
             run = f"r{secrets.token_hex(4)}"
-            rollouts = Rollouts(self.settings, address, self._server, model, run, progress.answered)
+            patience = Patience(waits=Notices(progress.write, self.settings.api_key))
+            rollouts = Rollouts(
+                self.settings, address, self._server, model, run, progress.answered, patience
+            )
             await self._collect(rollouts, progress)
         self._report(time.monotonic() - started)
         return self._status

@@ -15,11 +15,16 @@ FIRST, LONGEST = 0.5, 20.0
 """Seconds before the second try, doubled before each further one up to the longest."""
 
 
+def _nothing(_: GatewayError) -> None: ...
+
+
 @frozen
 class Patience:
     """Tries again what a server may take later; ``limit`` is in seconds from the first failure."""
 
     limit: float = 300.0
+    waits: Callable[[GatewayError], None] = _nothing
+    """Told of each error after which it tries again."""
 
     async def __call__(
         self, attempt: Callable[[int], Awaitable[T]], again: Callable[[GatewayError], bool]
@@ -40,6 +45,7 @@ class Patience:
                 wait = _wait(error, tries)
                 if not again(error) or clock() + wait > until:
                     raise
+                self.waits(error)
             await asyncio.sleep(wait)
             tries += 1
 

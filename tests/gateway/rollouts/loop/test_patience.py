@@ -42,6 +42,13 @@ async def test_each_try_is_told_how_many_were_before() -> None:
     assert attempt.tries == [0, 1, 2]
 
 
+async def test_the_errors_that_are_borne_with_are_told() -> None:
+    told: list[GatewayError] = []
+    down = NoReplica("down")
+    assert await Patience(waits=told.append)(Failing(down), always) == "done"
+    assert told == [down]
+
+
 async def test_an_error_that_waiting_does_not_mend_is_raised_at_once() -> None:
     attempt = Failing(NoReplica("down"))
     with pytest.raises(NoReplica, match="down"):
