@@ -74,7 +74,7 @@ def row(number: int) -> Json:
     }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     python, models = os.environ["VLLM_PYTHON"], Path(os.environ["TINY_MODELS"])
     folder = tmp_path_factory.mktemp("collect")

@@ -86,7 +86,7 @@ class Engines:
     two: VllmServer
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
     python, models = os.environ["VLLM_PYTHON"], Path(os.environ["TINY_MODELS"])
     folder = tmp_path_factory.mktemp("vllm")
@@ -96,7 +96,7 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
                 yield Engines(plain, one, two)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """One gateway with several models on the same replicas."""
     folder = tmp_path_factory.mktemp("gateway")
