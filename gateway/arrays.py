@@ -1,5 +1,7 @@
 """Token arrays of replies, which may be megabytes: undecoded until somebody reads them."""
 
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 import msgspec
@@ -12,6 +14,7 @@ OF_CHOICE = frozenset({"token_ids", "logprobs"})
 WORTH = 8192
 """Bytes of a reply below which it takes less time to decode it all."""
 
+_CLOSED = OF_REPLY | {"choices"}
 _Fields = dict[str, msgspec.Raw]
 
 
@@ -35,7 +38,7 @@ def decode_reply(raw: bytes) -> Any:
     if not raw.isascii():
         raw.decode()  # what stays undecoded is looked at as JSON, but not as UTF-8
     try:
-        reply = _opened(_reply.decode(raw), OF_REPLY | {"choices"})
+        reply = _opened(_reply.decode(raw), _CLOSED)
         choices = reply.get("choices")
         if choices is not None:
             reply["choices"] = [_opened(c, OF_CHOICE) for c in _choices.decode(choices.raw)]
@@ -56,6 +59,15 @@ def _value(raw: bytes, closed: bool) -> Any:
 def opened(value: Any) -> Any:
     """The value, decoded if it is not; raises ValueError."""
     return decode(value.raw) if isinstance(value, Raw) else value
+
+
+def first_difference(earlier: Sequence[int], later: Sequence[int]) -> int | None:
+    """Where the later ids stop being the earlier ones; None if they begin with all of them."""
+    start = later[: len(earlier)]
+    if start == earlier:
+        return None
+    pairs = enumerate(zip_longest(earlier, start))
+    return next((at for at, (one, other) in pairs if one != other), None)
 
 
 def log_probs_of(logprobs: Any) -> list[float | None] | None:

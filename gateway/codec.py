@@ -60,9 +60,17 @@ def decode_request(raw: bytes) -> Json:
         raise BadRequest(TOO_DEEP if deep else f"the body is not valid JSON: {error}") from None
     if not isinstance(body, dict):
         raise BadRequest("the body must be a JSON object")
-    if raw.count(b"[") + raw.count(b"{") > DEPTH:
-        try:
-            orjson.dumps(body)
-        except orjson.JSONEncodeError:
-            raise BadRequest(TOO_DEEP) from None
+    if is_too_deep(raw, body):
+        raise BadRequest(TOO_DEEP)
     return body
+
+
+def is_too_deep(raw: bytes, value: Any) -> bool:
+    """Whether a value that was read from these bytes has more levels than can be written."""
+    if raw.count(b"[") + raw.count(b"{") <= DEPTH:
+        return False
+    try:
+        orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return True
+    return False

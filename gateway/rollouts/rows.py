@@ -10,9 +10,8 @@ from typing import Any
 
 from attrs import frozen
 
-from gateway.codec import DEPTH, decode, encode
+from gateway.codec import DEPTH, decode, is_too_deep
 from gateway.core import Json
-from gateway.errors import BadRequest
 from gateway.rollouts.settings import Settings
 
 _LONG_NUMBER = re.compile(rb"\d{19}")
@@ -50,18 +49,11 @@ def prepared(raw: bytes, settings: Settings) -> Json:
 def _decoded(raw: bytes) -> Any:
     """The value of JSON that can be written again as it is."""
     value = decode(raw)
-    if raw.count(b"[") + raw.count(b"{") > DEPTH:
-        _check_depth(value)
+    if is_too_deep(raw, value):
+        raise ValueError(f"the row is nested deeper than {DEPTH} levels")
     if _LONG_NUMBER.search(raw):
         json.loads(raw, parse_int=_of_64_bits)
     return value
-
-
-def _check_depth(value: Any) -> None:
-    try:
-        encode(value)
-    except BadRequest:
-        raise ValueError(f"the row is nested deeper than {DEPTH} levels") from None
 
 
 def _of_64_bits(digits: str) -> int:

@@ -45,7 +45,7 @@ async def run(settings: Settings) -> int:
     """
     The exit status: 0 all rollouts are there, 1 some failed, 128 and the signal that ended it.
 
-    Raises ConfigError for settings and rows, LaunchError where the servers are not there.
+    Raises ConfigError for settings and rows, StartError where the servers are not there.
     """
     raise_file_limit()
     found = await asyncio.to_thread(survey, settings)

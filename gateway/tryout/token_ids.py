@@ -1,10 +1,10 @@
 """Token ids and log probabilities of two turns, as a trainer needs them."""
 
 from collections.abc import Iterator, Sequence
-from itertools import zip_longest
 
 from attrs import frozen
 
+from gateway.arrays import first_difference
 from gateway.chunks import BUNDLE
 from gateway.core import Json
 from gateway.tryout.finding import Finding
@@ -60,9 +60,3 @@ def _continued(first: TokenIds, second: TokenIds) -> Iterator[Finding]:
         return
     yield Finding(LABEL, f"{counts}; turn 2 leaves turn 1 at token {at} of {len(earlier)}")
     yield Finding("warning", REWRITTEN)
-
-
-def first_difference(earlier: Sequence[int], later: Sequence[int]) -> int | None:
-    """Where the later ids stop being the earlier ones; None if they begin with all of them."""
-    pairs = enumerate(zip_longest(earlier, later[: len(earlier)]))
-    return next((at for at, (one, other) in pairs if one != other), None)

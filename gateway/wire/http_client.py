@@ -5,7 +5,7 @@ import re
 import time
 from base64 import b64encode
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from functools import lru_cache, partial
 
 from attrs import define, field, frozen
@@ -154,18 +154,16 @@ def _head(method: str, place: Origin, path: str, headers: Mapping[str, str], len
         raise ValueError("a header holds what no header can")
     if not _PATH.fullmatch(path):
         raise ValueError("the path holds what no path can")
-    if not _FRAMING.isdisjoint(map(str.lower, headers)):
+    names = {name.lower() for name in headers}
+    if not _FRAMING.isdisjoint(names):
         raise ValueError("the length of a body is not for a header to say")
-    own = place.head
-    if not place.names.isdisjoint(map(str.lower, headers)):
-        own = _without(own, headers)
+    own = place.head if place.names.isdisjoint(names) else _without(place.head, names)
     framed = f"Content-Length: {length}\r\n" if length or method == "POST" else ""
     head = f"{method} {place.path}{path} HTTP/1.1\r\n{own}{framed}{lines}\r\n"
     return head.encode("utf-8", "surrogateescape")
 
 
-def _without(head: str, headers: Mapping[str, str]) -> str:
-    """The lines of a head that these headers do not replace."""
-    names = {name.lower() for name in headers}
+def _without(head: str, names: Set[str]) -> str:
+    """The lines of a head that headers of these names do not replace."""
     lines = head.splitlines(keepends=True)
     return "".join(line for line in lines if line.partition(":")[0].lower() not in names)

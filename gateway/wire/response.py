@@ -30,7 +30,7 @@ class Response:
         self.raw_headers = raw_headers
         self.received = 0
         """Bytes of the body so far."""
-        self._left: Callable[[], None] | None = leave
+        self._leave = leave
         self._pause = pause
         self._pieces: list[bytes] = []
         self._held = 0
@@ -86,7 +86,10 @@ class Response:
     def fail(self, error: BaseException) -> None:
         """Raise the error where it is read, instead of all that is left, and end it."""
         self._pieces.clear()
-        self._end(error)
+        if not self._done and self._error is None:
+            self._leave()
+        self._error = self._error or error
+        self._wake()
 
     def feed(self, data: bytes) -> None:
         """A piece more."""
@@ -109,13 +112,6 @@ class Response:
         if not self._done:
             self._error = self._error or error
             self._wake()
-
-    def _end(self, error: BaseException) -> None:
-        self._error = self._error or error
-        leave, self._left = self._left, None
-        if leave is not None and not self._done:
-            leave()
-        self._wake()
 
     def _take(self) -> bytes:
         pieces, self._pieces, self._held = self._pieces, [], 0

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from gateway import chunks
-from gateway.arrays import WORTH, decode_reply, log_probs_of, opened
+from gateway.arrays import WORTH, decode_reply, first_difference, log_probs_of, opened
 from gateway.codec import Raw, decode, encode
 from gateway.core import Json
 from tests.strategies import complete_replies
@@ -86,3 +86,21 @@ def test_log_probs_of_a_wrong_type_are_as_they_came() -> None:
     raw = b'{"content": [{"logprob": "x"}]}'
     found: Any = log_probs_of(Raw(raw))
     assert found == ["x"]
+
+
+ids = st.lists(st.integers(0, 3))
+
+
+@given(ids, ids)
+def test_what_goes_on_with_the_earlier_ids_differs_nowhere(one: list[int], two: list[int]) -> None:
+    assert first_difference(one, [*one, *two]) is None
+
+
+@given(ids, ids)
+def test_the_difference_is_the_first(one: list[int], two: list[int]) -> None:
+    at = first_difference(one, two)
+    if at is None:
+        assert two[: len(one)] == one
+    else:
+        assert one[:at] == two[:at]
+        assert one[at : at + 1] != two[at : at + 1]

@@ -16,9 +16,10 @@ from gateway.overflow import STOP_REASON, empty_reply, is_overflow
 from gateway.rollouts.loop.patience import Patience
 from gateway.rollouts.loop.trajectory import Trajectory
 from gateway.rollouts.loop.usage import of_turn
+from gateway.routing.tries import PASSING
 from gateway.upstream.error import from_object, read_error
 
-LATER = {408, 429, 502, 503, 504}
+LATER = PASSING | {408}
 """Statuses that say that the same request may be answered later."""
 PATH = "/v1/responses"
 ENDED = ("failed", "cancelled")

@@ -5,6 +5,7 @@ from typing import Any
 
 from attrs import define, field
 
+from gateway.arrays import first_difference
 from gateway.chunks import ARRAYS
 from gateway.codec import Raw, decode, encode
 from gateway.core import Json
@@ -76,9 +77,8 @@ def _breaks(items: list[Json]) -> Iterator[Json]:
         if not generated:
             continue
         prompt = _ids(item, "prompt_token_ids")
-        if prompt[: len(seen)] != seen:
-            pairs = enumerate(zip(prompt, seen, strict=False))
-            at = next((at for at, (new, old) in pairs if new != old), len(prompt))
+        at = first_difference(seen, prompt)
+        if at is not None:
             yield {"item": place, "at": at}
         seen = prompt + generated
 

@@ -1,14 +1,10 @@
 """Token ids and log probabilities of two turns."""
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from gateway.tryout.finding import Finding
-from gateway.tryout.token_ids import REWRITTEN, UNEVEN, TokenIds, findings, first_difference
+from gateway.tryout.token_ids import REWRITTEN, UNEVEN, TokenIds, findings
 
 FIRST = TokenIds([1, 2], [3, 4], [-0.1, -0.2])
 NEXT = TokenIds([1, 2, 3, 4, 5], [6], [-0.3])
-ids = st.lists(st.integers(0, 3))
 
 
 def test_they_are_read_from_what_a_message_carries() -> None:
@@ -49,18 +45,3 @@ def test_other_numbers_of_log_probabilities_than_ids_are_a_failure() -> None:
     uneven = TokenIds([1, 2, 3, 4, 5], [6], [])
     text = "turn 2 has 1 generated ids, but 0 log probabilities"
     assert [*findings(FIRST, uneven)] == [Finding("token ids", text, UNEVEN)]
-
-
-@given(ids, ids)
-def test_what_goes_on_with_the_earlier_ids_differs_nowhere(one: list[int], two: list[int]) -> None:
-    assert first_difference(one, [*one, *two]) is None
-
-
-@given(ids, ids)
-def test_the_difference_is_the_first(one: list[int], two: list[int]) -> None:
-    at = first_difference(one, two)
-    if at is None:
-        assert two[: len(one)] == one
-    else:
-        assert one[:at] == two[:at]
-        assert one[at : at + 1] != two[at : at + 1]
