@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway import chunks
 from gateway.arrays import WORTH, decode_reply, first_difference, log_probs_of, opened
