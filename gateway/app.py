@@ -18,9 +18,9 @@ GATEWAY = web.AppKey("gateway", Gateway)
 _DISCREET = Discreet()
 
 
-def build(config: Config) -> web.Application:
+def build(config: Config, *, pipelines: bool = True) -> web.Application:
     """The application; raises ConfigError with every fault in keys and plugins."""
-    gateway = Gateway.of(config)
+    gateway = Gateway.of(config, pipelines=pipelines)
     logging.getLogger("aiohttp.server").addFilter(_DISCREET)
     app = web.Application(
         middlewares=[call_id, errors, *middlewares(lambda: gateway.parts.access)],

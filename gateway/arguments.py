@@ -24,7 +24,12 @@ _MODEL_FLAGS = {
     "training": "return_token_id_information",
     "reasoning_parser": "uses_reasoning_parser",
 }
-_OTHER_FLAGS = {"host": "listen.host", "port": "listen.port", "record": "record"}
+_OTHER_FLAGS = {
+    "host": "listen.host",
+    "port": "listen.port",
+    "workers": "workers",
+    "record": "record",
+}
 
 _COMMANDS = ("check", "explain", "configs", "launch")
 
@@ -111,16 +116,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--reasoning-parser", action="store_true", default=None)
     parser.add_argument("--host", help="default 127.0.0.1")
     parser.add_argument("--port", type=int, help="default 8000; 0 takes a free one")
-    parser.add_argument("--workers", type=_one, metavar="1", help="only 1 for now")
+    parser.add_argument("--workers", type=_workers, metavar="N", help="processes, or auto")
     parser.add_argument("--publish", metavar="FILE", help="where launch lists the engines")
     parser.add_argument("--record", metavar="DIR", help="write every call down, whole")
     return parser
 
 
-def _one(value: str) -> int:
-    if value != "1":
-        raise argparse.ArgumentTypeError("more than one worker is not supported yet")
-    return 1
+def _workers(value: str) -> int | str:
+    return int(value) if value.isdecimal() else value
 
 
 def _model_flags(options: argparse.Namespace, files: Sequence[str]) -> Iterable[str]:

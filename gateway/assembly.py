@@ -13,7 +13,9 @@ from gateway.errors import ConfigError
 from gateway.launching import Source, launching, sources
 from gateway.metrics import Metrics
 from gateway.pipeline import Entry, build, entries
+from gateway.routing.dispatch import Dispatch
 from gateway.routing.health import Health
+from gateway.routing.local_dispatch import LocalDispatch
 from gateway.routing.pool import Pool
 from gateway.routing.replicas import Replicas
 from gateway.routing.session_table import SessionTable
@@ -23,6 +25,8 @@ from gateway.upstream.connections import Upstream
 from gateway.web.access import Access
 
 T = TypeVar("T")
+Dispatching = Callable[[str, Replicas], Dispatch]
+"""Makes what decides for the model of this name."""
 
 
 @frozen
@@ -46,6 +50,8 @@ class Assembly:
     upstream: Upstream
     table: SessionTable
     metrics: Metrics
+    dispatching: Dispatching | None = None
+    """What decides where calls go, if it is not this process."""
 
     def parts(self, config: Config, old: Parts | None = None) -> Parts:
         """
@@ -98,17 +104,22 @@ class Assembly:
     def _pool(self, name: str, config: Config, engines: Mapping[str, Engine]) -> Pool:
         model, limits = config.models[name], config.limits
         owner = model.engine if model.engine is not None else name
-        source = config.models[owner]
+        source, replicas = config.models[owner], engines[owner].replicas
+        retries = model.endpoint_connection_retries if source.endpoint_file else 0
         return Pool(
             name,
             self.upstream,
-            engines[owner].replicas,
-            self.metrics,
+            replicas,
+            self._dispatch(name, replicas, retries),
             served_name(model) or served_name(source),
-            model.endpoint_connection_retries if source.endpoint_file else 0,
             limits.first_token_timeout,
             limits.total_timeout,
         )
+
+    def _dispatch(self, name: str, replicas: Replicas, retries: int) -> Dispatch:
+        if self.dispatching is not None:
+            return self.dispatching(name, replicas)
+        return LocalDispatch(name, replicas, self.metrics, retries)
 
 
 def _lists_on(old: Engine, source: Source, model: str | None) -> bool:

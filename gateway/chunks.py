@@ -7,9 +7,10 @@ saw it whole or split. Shapes are those of vLLM 0.32: ``prompt_token_ids`` at th
 ``token_ids`` (one per generated token, those of stop strings and of EOS too) in each choice.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from gateway import codec
 from gateway.arrays import log_probs_of, opened
 from gateway.codec import Raw
 from gateway.core import Chunk, Json
@@ -20,9 +21,9 @@ Cut = Callable[[str], Iterable[str]]
 REASONING = ("reasoning", "reasoning_content")
 """The names that vLLM has had for it; up to 0.10 it was the second."""
 TEXTS = (*REASONING, "content", "refusal")
-BUNDLE = ("prompt_token_ids", "generation_token_ids", "generation_log_probs")
-"""What a message carries for the trainer, all three or none."""
+BUNDLE = codec.BUNDLE
 ARRAYS = (*BUNDLE, "routed_experts")
+_ARRAYS = frozenset(ARRAYS)
 
 
 def as_chunk(reply: Json) -> Chunk:
@@ -49,10 +50,13 @@ def fold(chunks: Iterable[Chunk]) -> Json:
     created, model, role and prompt ids are kept, and the last of everything else that is not
     null. A choice nobody sent a finish reason for has none.
     """
-    return _merge(chunks, _REPLY)
+    return _merge([*chunks], _REPLY)
 
 
-def _merge(parts: Iterable[Json], rules: Mapping[str, Rule]) -> Json:
+def _merge(parts: Sequence[Json], rules: Mapping[str, Rule]) -> Json:
+    if len(parts) == 1:
+        only = parts[0].items()
+        return {k: rules[k]([v]) if k in rules and v is not None else v for k, v in only}
     values: dict[str, list[Any]] = {}
     for part in parts:
         for key, value in part.items():
@@ -74,8 +78,9 @@ def _text(values: list[Any]) -> Any:
     return "".join(values) if len(values) > 1 else values[0]
 
 
-def _list(values: list[Any]) -> Any:
-    return [item for value in values for item in opened(value)] if len(values) > 1 else values[0]
+def joined(arrays: list[Any]) -> Any:
+    """One array of all items; a single one as it is, decoded or not."""
+    return [item for array in arrays for item in opened(array)] if len(arrays) > 1 else arrays[0]
 
 
 def _each(rules: Mapping[str, Rule]) -> Rule:
@@ -84,7 +89,7 @@ def _each(rules: Mapping[str, Rule]) -> Rule:
 
 def _by_index(values: list[list[Json]], rules: Mapping[str, Rule]) -> list[Json]:
     groups: dict[int, list[Json]] = {}
-    for item in _list(values):
+    for item in joined(values):
         groups.setdefault(item.get("index", 0), []).append(item)
     return [_merge(groups[index], rules) for index in sorted(groups)]
 
@@ -101,11 +106,11 @@ def _choices(values: list[list[Json]]) -> list[Json]:
 
 _FUNCTION: Mapping[str, Rule] = {"name": _first, "arguments": _text}
 _TOOL_CALL: Mapping[str, Rule] = {"id": _first, "type": _first, "function": _each(_FUNCTION)}
-_LOGPROBS: Mapping[str, Rule] = {"content": _list, "refusal": _list}
+_LOGPROBS: Mapping[str, Rule] = {"content": joined, "refusal": joined}
 
 
 def _logprobs(values: list[Json | Raw]) -> Json | Raw:
-    return _merge(map(opened, values), _LOGPROBS) if len(values) > 1 else values[0]
+    return _merge([*map(opened, values)], _LOGPROBS) if len(values) > 1 else values[0]
 
 
 _DELTA: Mapping[str, Rule] = {
@@ -116,7 +121,7 @@ _DELTA: Mapping[str, Rule] = {
 _CHOICE: Mapping[str, Rule] = {
     "delta": _each(_DELTA),
     "logprobs": _logprobs,
-    "token_ids": _list,
+    "token_ids": joined,
 }
 _REPLY: Mapping[str, Rule] = {
     "id": _first,
@@ -203,14 +208,19 @@ def _common(chunk: Chunk) -> Json:
     return {k: chunk[k] for k in ("id", "object", "created", "model") if k in chunk}
 
 
+def has_arrays(message: Json) -> bool:
+    """Whether a message or a delta has any of the arrays, be it null."""
+    return not _ARRAYS.isdisjoint(message)
+
+
 def reasoning(delta: Json) -> str:
     """The reasoning that the engine itself told apart, under either of its names."""
     return delta.get("reasoning_content") or delta.get("reasoning") or ""
 
 
-def token_ids(choice: Json) -> list[int] | None:
+def token_ids(choice: Json) -> list[int] | Raw | None:
     """The ids of the generated tokens of a chunk's choice; None where the engine sent none."""
-    ids: list[int] | None = opened(choice.get("token_ids"))
+    ids: list[int] | Raw | None = choice.get("token_ids")
     return ids
 
 
@@ -221,8 +231,8 @@ def log_probs(choice: Json) -> list[float | None] | None:
 
 def token_entries(choice: Json) -> list[Json] | None:
     """``logprobs.content`` of a chunk's choice: one entry per token, with its text and bytes."""
-    entries: list[Json] | None = (opened(choice.get("logprobs")) or {}).get("content")
-    return entries
+    logprobs = opened(choice.get("logprobs"))
+    return logprobs.get("content") if logprobs else None
 
 
 def prompt_token_ids(chunk: Chunk) -> list[int] | Raw | None:

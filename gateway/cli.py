@@ -11,10 +11,10 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
+import uvloop
 
 from gateway import logs, standard_streams
-from gateway.app import GATEWAY, build
+from gateway.app import build
 from gateway.arguments import Arguments, parse
 from gateway.codec import decode_request
 from gateway.config import Config, show
@@ -22,19 +22,15 @@ from gateway.config.shipped import listing
 from gateway.errors import ConfigError, GatewayError, LaunchError, StartError
 from gateway.explain import explain
 from gateway.file_limit import raise_file_limit
+from gateway.garbage import look_rarely
 from gateway.gateway import Gateway
 from gateway.masking import masked, without_user
 from gateway.pipeline import entries
 from gateway.publish import publish
-from gateway.web.draining import Draining
-from gateway.web.listening import start_listening
+from gateway.web.server import Server, running
+from gateway.workers.supervisor import Supervisor, supervising
 
 logger = logging.getLogger(__name__)
-
-HEADER = 65536
-"""Bytes of a header line, for cookies and proxies that add to them."""
-ENDING = 0.1
-"""Seconds that aiohttp waits, twice, before it cancels the calls that are left."""
 
 EMBEDDED = """\
 no model is configured: this is the simulated one, it only plays a model. Try
@@ -68,7 +64,8 @@ def _run(given: Sequence[str]) -> int:
     arguments = parse(given)
     if arguments.command == "configs":
         return list_configurations()
-    return asyncio.run(_COMMANDS[arguments.command](arguments.config(), arguments))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_COMMANDS[arguments.command](arguments.config(), arguments))
 
 
 async def check(config: Config, _: Arguments) -> int:
@@ -126,33 +123,21 @@ async def serve(config: Config, arguments: Arguments) -> int:
     stop, hurry = _signals()
     again = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, again.set)
-    app = build(config)
-    runner = web.AppRunner(
-        app,
-        handler_cancellation=True,
-        access_log=None,
-        shutdown_timeout=ENDING,
-        max_line_size=HEADER,
-        max_field_size=HEADER,
-    )
-    draining = Draining(app[GATEWAY], runner, hurry)
-    app.on_shutdown.append(draining.finish)
-    await runner.setup()
-    try:
+    several = config.worker_count > 1
+    async with supervising(config) if several else running(build(config)) as server:
         listen = config.listen
         try:
-            await start_listening(runner, listen.host, listen.port)
+            await server.listen(listen.host, listen.port)
         except OSError as error:
             address = _address(listen.host, listen.port)
             print(f"cannot listen on {address}: {error}", file=sys.stderr)
             return 1
         _warn_of_the_open(config)
-        async with _reloading(app[GATEWAY], arguments, again):
-            await _until(stop, app[GATEWAY], runner.addresses[0][1], arguments)
-        await draining.give_notice()
-        return 0
-    finally:
-        await runner.cleanup()
+        look_rarely()
+        async with _reloading(server, arguments, again):
+            await _until(stop, server, arguments)
+        await server.drain(hurry)
+    return 0
 
 
 def _signals() -> tuple[asyncio.Event, asyncio.Event]:
@@ -170,7 +155,7 @@ def _signals() -> tuple[asyncio.Event, asyncio.Event]:
 
 @asynccontextmanager
 async def _reloading(
-    gateway: Gateway, arguments: Arguments, again: asyncio.Event
+    server: Server | Supervisor, arguments: Arguments, again: asyncio.Event
 ) -> AsyncIterator[None]:
     """Inside of this the gateway goes over to what the configuration says, whenever it is asked."""
 
@@ -179,7 +164,7 @@ async def _reloading(
             await again.wait()
             again.clear()
             try:
-                await gateway.reload(await asyncio.to_thread(arguments.config))
+                await server.reload(await asyncio.to_thread(arguments.config))
                 logger.info("the configuration was read again")
             except ConfigError as error:
                 faults = "; ".join(error.faults)
@@ -194,9 +179,10 @@ async def _reloading(
         reloading.cancel()
 
 
-async def _until(stop: asyncio.Event, gateway: Gateway, port: int, arguments: Arguments) -> None:
+async def _until(stop: asyncio.Event, server: Server | Supervisor, arguments: Arguments) -> None:
     """Return at the signal; raises what keeps an engine from going on."""
-    announcing = asyncio.create_task(_announce(gateway, port, arguments))
+    gateway = server.gateway
+    announcing = asyncio.create_task(_announce(server, arguments))
     waiting = [asyncio.create_task(event.wait()) for event in (stop, gateway.failed)]
     try:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -220,12 +206,13 @@ def _start_error() -> Iterator[None]:
         raise error from None
 
 
-async def _announce(gateway: Gateway, port: int, arguments: Arguments) -> None:
+async def _announce(server: Server | Supervisor, arguments: Arguments) -> None:
     """Say that all models are up, once they are, and what is served."""
-    models = gateway.catalog.models
+    await server.listening()
+    models = server.gateway.catalog.models
     for served in models.values():
         await served.pool.replicas.up.wait()
-    address = _address(gateway.parts.config.listen.host, port)
+    address = _address(server.gateway.parts.config.listen.host, server.port)
     print(f"gateway ready on http://{address}", flush=True)
     for name, served in models.items():
         cards = ", ".join(served.pool.replicas.cards)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 Json = dict[str, Any]
 Chunk = Json
@@ -62,11 +62,26 @@ class Call:
 
     def replace(self, **fields: Any) -> "Call":
         """The call with these body fields set."""
-        return evolve(self, body={**self.body, **fields})
+        return self._with({**self.body, **fields})
 
     def without(self, *fields: str) -> "Call":
         """The call without these body fields."""
-        return evolve(self, body={k: v for k, v in self.body.items() if k not in fields})
+        if self.body.keys().isdisjoint(fields):
+            return self
+        return self._with({k: v for k, v in self.body.items() if k not in fields})
+
+    def _with(self, body: Json) -> "Call":
+        # By name, since evolve takes five times as long (5 us), and each call needs a few.
+        return Call(
+            body=body,
+            id=self.id,
+            model=self.model,
+            session=self.session,
+            ask=self.ask,
+            headers=self.headers,
+            dialect=self.dialect,
+            replica=self.replica,
+        )
 
 
 async def _nothing() -> None: ...
@@ -111,7 +126,7 @@ class Reply:
             finally:
                 await self.aclose()
 
-        return evolve(self, chunks=outer, aclose=aclose)
+        return Reply(outer, aclose, self.sent, self.replica, self.attempts, self.headers)
 
 
 Handler = Callable[[Call], Awaitable[Reply]]
@@ -137,8 +152,8 @@ def compose(middlewares: Sequence[Middleware], handler: Handler) -> Handler:
 
 
 def _around(middleware: Middleware, handler: Handler) -> Handler:
-    async def around(call: Call) -> Reply:
-        return await middleware(call, handler)
+    def around(call: Call) -> Awaitable[Reply]:
+        return middleware(call, handler)
 
     return around
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+from gateway.arrays import opened
 from gateway.chat_request import metadata_object
 from gateway.config import Config, Model
 from gateway.core import Call, Json, Session
@@ -112,4 +113,4 @@ def _settings(name: str, model: Model, entry: Entry) -> Iterator[tuple[str, Any]
 
 
 def _json(value: Any, indent: int | None = 2) -> str:
-    return json.dumps(value, indent=indent, ensure_ascii=False)
+    return json.dumps(value, indent=indent, ensure_ascii=False, default=opened)

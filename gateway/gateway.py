@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from operator import attrgetter
 
 from attrs import define, field
 
-from gateway.assembly import Assembly, Parts
+from gateway.assembly import Assembly, Dispatching, Parts
 from gateway.config import Config
 from gateway.engines import Engine
 from gateway.metrics import Metrics, ReplicaState
@@ -33,6 +33,12 @@ class Gateway:
     upstream: Upstream
     table: SessionTable
     answers: Answers
+    dispatching: Dispatching | None = None
+    """What decides where calls go, if it is another process, which has the engines too."""
+    pipelines: bool = True
+    """Whether calls are made here, by middlewares that may own something."""
+    on_new_parts: Callable[[], None] = field(default=lambda: None, init=False)
+    """Told when another configuration counts."""
     parts: Parts = field(init=False)
     metrics: Metrics = field(init=False)
     calls: Calls = field(init=False)
@@ -40,17 +46,20 @@ class Gateway:
     """Whether it is about to stop, and takes no more calls."""
     failed: asyncio.Event = field(factory=asyncio.Event, init=False)
     failure: BaseException | None = field(default=None, init=False)
-    """Why an engine cannot go on."""
+    """Why it cannot go on."""
     _running: set[Engine] = field(factory=set, init=False)
     """Those that are ending, too."""
     _stack: AsyncExitStack = field(factory=AsyncExitStack, init=False)
 
     @classmethod
-    def of(cls, config: Config) -> "Gateway":
+    def of(
+        cls, config: Config, dispatching: Dispatching | None = None, *, pipelines: bool = True
+    ) -> "Gateway":
         """Raises ConfigError with every fault in keys and plugins."""
         sessions = config.sessions
         table = SessionTable(sessions.idle, sessions.max, sessions.live, sessions.spill_above)
-        gateway = cls(Upstream(config.limits.connect_timeout), table, Answers(sessions.retry_grace))
+        upstream, answers = Upstream(config.limits.connect_timeout), Answers(sessions.retry_grace)
+        gateway = cls(upstream, table, answers, dispatching, pipelines)
         gateway.metrics = Metrics(gateway.states)
         gateway.calls = Calls(gateway.upstream)
         gateway.parts = gateway._assembly.parts(config)
@@ -62,7 +71,7 @@ class Gateway:
 
     @property
     def _assembly(self) -> Assembly:
-        return Assembly(self.upstream, self.table, self.metrics)
+        return Assembly(self.upstream, self.table, self.metrics, self.dispatching)
 
     def states(self) -> Iterator[ReplicaState]:
         """How the replicas of each model are now."""
@@ -109,6 +118,7 @@ class Gateway:
             if before is not None and before.replicas is engine.replicas:
                 engine.go_by(old.config, config)
         self.parts = new
+        self.on_new_parts()
         for engine in new.engines.values():
             if engine.task is None:
                 self._run(engine, needed=False)
@@ -121,19 +131,23 @@ class Gateway:
         self.table.live, self.table.spill_above = sessions.live, sessions.spill_above
         self.answers.grace = sessions.retry_grace
         self.upstream.connect_timeout = new.limits.connect_timeout
-        for name in ("listen", "limits.body"):
+        for name in ("listen", "limits.body") if self.dispatching is None else ():
             setting = attrgetter(name)
             if setting(old) != setting(new):
                 logger.warning("%s has changed, which counts only after a restart", name)
 
     async def _enter(self, catalog: Catalog, old: Catalog | None = None) -> None:
         """Enter the middlewares that own something, and are new; they are left in the end."""
+        if not self.pipelines:
+            return
         entered = {id(owner) for owner in _owners(old)} if old is not None else set()
         for owner in _owners(catalog):
             if id(owner) not in entered:
                 await self._stack.enter_async_context(owner)
 
     def _run(self, engine: Engine, *, needed: bool = True) -> None:
+        if self.dispatching is not None:
+            return
         self._running.add(engine)
         task = engine.start(needed=needed)
         task.add_done_callback(self._ended)
@@ -141,7 +155,12 @@ class Gateway:
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         error = None if task.cancelled() else task.exception()
-        if error is not None and self.failure is None:
+        if error is not None:
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """It cannot go on."""
+        if self.failure is None:
             self.failure = error
             self.failed.set()
 

@@ -13,6 +13,7 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 
 from gateway.counts import REPLICA, Counts, families
+from gateway.routing.ended import Ended
 
 KNOWN = 1000
 """Replicas with counts; beyond that the oldest that are gone are forgotten."""
@@ -46,28 +47,19 @@ class Metrics:
     """Asked at every scrape."""
     _known: dict[tuple[str, str], Counts] = field(factory=dict, init=False)
 
-    def ended(
-        self, model: str, replica: str | None, dialect: str, outcome: str, seconds: float
-    ) -> None:
-        """
-        A call ended, some seconds after it came; without a replica if it reached none.
-
-        The outcome is the class of its status, ``2xx``, or ``left`` if the client went away.
-        """
-        counts = self._of(model, replica or "")
-        counts.calls[dialect, outcome] += 1
-        counts.duration.observe(seconds)
-
-    def first_token(self, model: str, replica: str, seconds: float) -> None:
-        """The first chunk of a call's reply came, some seconds after the call."""
-        self._of(model, replica).first_token.observe(seconds)
-
-    def spent(self, model: str, replica: str, prompt: int, completion: int, cached: int) -> None:
-        """The tokens of a call, as its usage says."""
-        tokens = self._of(model, replica).tokens
-        tokens[("prompt",)] += prompt
-        tokens[("completion",)] += completion
-        tokens[("cached",)] += cached
+    def ended(self, model: str, ended: Ended) -> None:
+        """A call ended; counted without a replica if it reached none."""
+        counts = self._of(model, ended.replica or "")
+        counts.calls[ended.dialect, ended.outcome] += 1
+        counts.duration.observe(ended.seconds)
+        if ended.first_token is not None:
+            counts.first_token.observe(ended.first_token)
+        if ended.overflowed:
+            counts.overflows[()] += 1
+        if ended.tokens is not None:
+            counts.tokens[("prompt",)] += ended.tokens.prompt
+            counts.tokens[("completion",)] += ended.tokens.completion
+            counts.tokens[("cached",)] += ended.tokens.cached
 
     def retried(self, model: str, replica: str, reason: str) -> None:
         """A call is tried again, since its try on this replica failed."""
@@ -76,10 +68,6 @@ class Metrics:
     def moved(self, model: str, replica: str) -> None:
         """A session left this replica because it is down."""
         self._of(model, replica).failovers[()] += 1
-
-    def overflowed(self, model: str, replica: str) -> None:
-        """A call did not fit into the model's context."""
-        self._of(model, replica).overflows[()] += 1
 
     def page(self) -> tuple[bytes, str]:
         """The body, and its content type."""

@@ -6,7 +6,9 @@ from typing import Any
 from gateway.core import Json
 from gateway.errors import BadRequest
 
-Check = Callable[[Any, str], None]
+Path = str | tuple["Path", str | int]
+"""Where a value is: in words, or what it is in and its name or number there."""
+Check = Callable[[Any, Path], None]
 
 _NAMES = {
     dict: "an object",
@@ -21,21 +23,32 @@ def a(*types: type) -> Check:
     """A value of one of these JSON types. (In Python, but not in JSON, a boolean is a number.)"""
     wanted = " or ".join(_NAMES[t] for t in types)
 
-    def check(value: Any, path: str) -> None:
+    def check(value: Any, path: Path) -> None:
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-            raise BadRequest(f"{path} must be {wanted}, not {_name(value)}", param=path)
+            where = _words(path)
+            raise BadRequest(f"{where} must be {wanted}, not {_name(value)}", param=where)
 
     return check
+
+
+def _words(path: Path) -> str:
+    """Only wanted of what is wrong: a conversation has thousands of values."""
+    if isinstance(path, str):
+        return path
+    outer, name = _words(path[0]), path[1]
+    return f"{outer}[{name}]" if isinstance(name, int) else f"{outer}.{name}".lstrip(".")
 
 
 def each(item: Check, otherwise: tuple[type, ...] = ()) -> Check:
     """An array of which each item passes; or, untouched, a value of one of the other types."""
     array = a(list, *otherwise)
 
-    def check(value: Any, path: str) -> None:
-        array(value, path)
-        for i, member in enumerate(value if isinstance(value, list) else ()):
-            item(member, f"{path}[{i}]")
+    def check(value: Any, path: Path) -> None:
+        if isinstance(value, list):
+            for i, member in enumerate(value):
+                item(member, (path, i))
+        else:
+            array(value, path)
 
     return check
 
@@ -44,23 +57,26 @@ def an_object(fields: Mapping[str, Check], required: tuple[str, ...] = ()) -> Ch
     """An object whose known fields pass, where they are neither missing nor null."""
     is_object = a(dict)
 
-    def check(value: Any, path: str) -> None:
-        is_object(value, path)
-        verify(value, fields, required, f"{path}.")
+    def check(value: Any, path: Path) -> None:
+        if not isinstance(value, dict):
+            is_object(value, path)
+        verify(value, fields, required, path)
 
     return check
 
 
 def verify(
-    body: Json, fields: Mapping[str, Check], required: tuple[str, ...] = (), prefix: str = ""
+    body: Json, fields: Mapping[str, Check], required: tuple[str, ...] = (), path: Path = ""
 ) -> None:
     """Raise BadRequest for the first field that is missing or has a wrong type."""
     for name in required:
         if body.get(name) is None:
-            raise BadRequest(f"{prefix}{name} is required", param=f"{prefix}{name}")
+            where = _words((path, name))
+            raise BadRequest(f"{where} is required", param=where)
     for name, check in fields.items():
-        if body.get(name) is not None:
-            check(body[name], f"{prefix}{name}")
+        value = body.get(name)
+        if value is not None:
+            check(value, (path, name))
 
 
 def _name(value: Any) -> str:

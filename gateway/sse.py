@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from attrs import frozen
+from attrs import define
 
 from gateway.codec import encode
 from gateway.core import Json
@@ -10,7 +10,7 @@ from gateway.core import Json
 KEEP_ALIVE = b": keep-alive\n\n"
 
 
-@frozen
+@define
 class Event:
     """One event. ``data`` is JSON or plain text; an empty ``name`` is left out of the wire."""
 
@@ -18,9 +18,10 @@ class Event:
     name: str = ""
 
     def encode(self) -> bytes:
-        head = b"event: " + self.name.encode() + b"\n" if self.name else b""
         data = self.data.encode() if isinstance(self.data, str) else encode(self.data)
-        return head + b"data: " + data + b"\n\n"
+        if not self.name:
+            return b"data: %b\n\n" % data
+        return b"event: %b\ndata: %b\n\n" % (self.name.encode(), data)
 
 
 DONE = Event("[DONE]")
@@ -44,13 +45,16 @@ async def parse(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             continue
         lines.insert(0, b"".join(pieces))
         pieces = [lines.pop()]
+        if b"\r" in part or lines[0].endswith(b"\r"):  # as good as never, and cheaper to ask once
+            lines = [line.removesuffix(b"\r") for line in lines]
         for line in lines:
-            line = line.removesuffix(b"\r")
-            if line.startswith(b"data:"):
-                data.append(line[6:] if line[5:6] == b" " else line[5:])
+            if line.startswith(b"data: "):
+                data.append(line[6:])
             elif not line and data:
                 yield data[0] if len(data) == 1 else b"\n".join(data)
                 data = []
+            elif line.startswith(b"data:"):
+                data.append(line[5:])
 
 
 async def whole(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -36,6 +36,8 @@ class ExtraBody:
         body: Json = {}
         for layer in (self.fields, metadata_object(call.body, "extra_body"), call.body):
             body |= self._respelt(layer, call.model)
+        if body == call.body and None not in body.values():
+            return await handler(call)
         body = {k: v for k, v in body.items() if v is not None}
         verify_fields({k: v for k, v in body.items() if k not in call.body})
         return await handler(call.without(*call.body).replace(**body))

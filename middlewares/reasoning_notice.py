@@ -26,13 +26,17 @@ class ReasoningNotice:
 
         async def watched(chunks: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
             async for chunk in chunks:
-                if any(reasoning(choice["delta"]) for choice in chunk["choices"]):
-                    self._once(
-                        call.model,
-                        "model %s: the engine tells reasoning from content; set "
-                        "uses_reasoning_parser: true for clients to see it as think tags",
-                        call.model,
-                    )
+                for choice in chunk["choices"]:
+                    if reasoning(choice["delta"]):
+                        self._warn(call.model)
                 yield chunk
 
         return reply.through(watched)
+
+    def _warn(self, model: str) -> None:
+        self._once(
+            model,
+            "model %s: the engine tells reasoning from content; set "
+            "uses_reasoning_parser: true for clients to see it as think tags",
+            model,
+        )

@@ -76,7 +76,12 @@ class ReasoningTags:
             choices: list[Json] = []
             for choice in chunk["choices"]:
                 index = choice.get("index", 0)
-                splitter = splitters.setdefault(index, Splitter(self.start, self.end, opened))
+                splitter = splitters.get(index)
+                if splitter is None:
+                    splitter = splitters[index] = Splitter(self.start, self.end, opened)
+                if _is_told_apart(choice["delta"], splitter):
+                    choices.append(choice)
+                    continue
                 *ahead, last = _deltas(choice, splitter)
                 for delta in ahead:
                     yield bare(chunk, index, delta)
@@ -120,6 +125,10 @@ class Splitter:
             start = found + len(tag)
             self.inside = not self.inside
 
+    def leaves(self, text: str) -> bool:
+        """Whether the text is content as it is; asked of nearly every chunk."""
+        return not (self.inside or self._held or self.start[0] in text)
+
     @property
     def _kind(self) -> str:
         return "reasoning" if self.inside else "content"
@@ -127,13 +136,26 @@ class Splitter:
 
 def _overlap(text: str, tag: str) -> int:
     """The length of the longest end of ``text`` that begins ``tag``."""
+    if tag[0] not in text:
+        return 0
     return next((n for n in range(len(tag) - 1, 0, -1) if text.endswith(tag[:n])), 0)
+
+
+def _is_told_apart(delta: Json, splitter: Splitter) -> bool:
+    """Whether there is nothing to do: no tag, and reasoning under its own name or none."""
+    told = delta.get("reasoning") or "reasoning" not in delta
+    return bool(
+        told and "reasoning_content" not in delta and splitter.leaves(delta.get("content") or "")
+    )
+
+
+_TEXTS = frozenset((*REASONING, "content"))
 
 
 def _deltas(choice: Json, splitter: Splitter) -> Iterator[Json]:
     """The choice's delta as one or more, each with reasoning before content."""
     delta = choice["delta"]
-    rest = {k: v for k, v in delta.items() if k not in (*REASONING, "content")}
+    rest = {k: v for k, v in delta.items() if k not in _TEXTS}
     pieces = list(
         _pieces(delta, splitter, bool(delta.get("tool_calls") or choice.get("finish_reason")))
     )

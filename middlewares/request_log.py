@@ -60,10 +60,11 @@ class _Line:
     def see(self, chunk: Chunk) -> None:
         if self.first is None:
             self.first = time.perf_counter() - self.started
-        self.usage = chunk.get("usage") or self.usage
+        if usage := chunk.get("usage"):
+            self.usage = usage
         for choice in chunk["choices"]:
-            if choice.get("finish_reason"):
-                self.end = str(choice["finish_reason"])
+            if finish := choice.get("finish_reason"):
+                self.end = str(finish)
                 if choice.get("stop_reason") == STOP_REASON:
                     self.end = STOP_REASON
 
@@ -93,4 +94,4 @@ class _Line:
             "first": None if self.first is None else f"{self.first:.3f}",
             "total": f"{time.perf_counter() - self.started:.3f}",
         }
-        logger.info(" ".join(f"{k}={v}" for k, v in values.items() if v is not None))
+        logger.info(" ".join([f"{k}={v}" for k, v in values.items() if v is not None]))

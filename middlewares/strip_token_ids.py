@@ -2,7 +2,7 @@
 
 from attrs import frozen
 
-from gateway.chunks import ARRAYS
+from gateway.chunks import ARRAYS, has_arrays
 from gateway.core import Call, Handler, Json, Reply
 
 
@@ -17,7 +17,7 @@ class StripTokenIds:
 
     async def __call__(self, call: Call, handler: Handler) -> Reply:
         messages = call.body["messages"]
-        if any(key in message for message in messages for key in ARRAYS):
+        if any(map(has_arrays, messages)):
             call = call.replace(messages=[_stripped(message) for message in messages])
         return await handler(call)
 

@@ -1,17 +1,19 @@
 """Token ids and log probabilities for training, on the message itself."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence, Set
 from typing import Any
 
 from attrs import define, field, frozen
 
-from gateway.arrays import opened
+from gateway.arrays import length, opened
 from gateway.chat_request import tokenize_body
 from gateway.chunks import (
     ARRAYS,
     BUNDLE,
     REASONING,
+    has_arrays,
+    joined,
     log_probs,
     prompt_token_ids,
     token_entries,
@@ -85,6 +87,8 @@ def _refuse(body: Json) -> None:
     if body.get("n", 1) > 1:
         raise BadRequest("n must be 1 while token ids are collected", param="n")
     for i, message in enumerate(body["messages"]):
+        if not has_arrays(message):
+            continue
         there = [key for key in ARRAYS if message.get(key) is not None]
         missing = [key for key in BUNDLE if key not in there]
         if there and missing:
@@ -100,8 +104,9 @@ def _asking(call: Call, spelt: bool) -> Call:
     dropped here instead. ``return_tokens_as_token_ids`` replaces the text of the tokens, so
     it is for engines that know nothing better.
     """
-    call = call.replace(logprobs=True, return_token_ids=True).without("include_reasoning")
-    return call.replace(return_tokens_as_token_ids=True) if spelt else call
+    more = {"return_tokens_as_token_ids": True} if spelt else {}
+    asking = call.replace(logprobs=True, return_token_ids=True, **more)
+    return asking.without("include_reasoning")
 
 
 async def _begin(handler: Handler, call: Call) -> tuple[Reply, Chunk | None]:
@@ -129,13 +134,24 @@ class _Capture:
     spelt: bool
     first: Chunk | None
     prompt: list[int] | Raw | None = None
-    ids: list[int] | None = None
-    log_probs: list[float | None] | None = None
-    entries: list[Json] | None = None
+    ids: list[list[int] | Raw] = field(factory=list)
+    log_probs: list[list[float | None]] = field(factory=list)
+    entries: list[list[Json]] = field(factory=list)
     """The tokens with their spelling, where the ids are read off it."""
     given: Json = field(factory=dict)
     """What the engine itself put on the message."""
     done: bool = False
+    _unasked: Sequence[str] = field(init=False)
+    """The arrays of a choice that the client did not ask for."""
+    _hidden: Set[str] = field(init=False)
+    """The fields of a delta that it does not get, or not there."""
+
+    def __attrs_post_init__(self) -> None:
+        body = self.call.body
+        asked = {"logprobs": body.get("logprobs"), "token_ids": body.get("return_token_ids")}
+        self._unasked = [name for name, wanted in asked.items() if not wanted]
+        untold = REASONING if body.get("include_reasoning") is False else ()
+        self._hidden = {*ARRAYS, *untold}
 
     async def transform(self, chunks: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
         if self.first is None:
@@ -152,50 +168,50 @@ class _Capture:
             self.prompt = prompt_token_ids(chunk)
         choices = [await self._choice(choice) for choice in chunk["choices"]]
         chunk = {**chunk, "choices": choices}
-        if "prompt_token_ids" in chunk and not self.call.body.get("return_token_ids"):
+        if "prompt_token_ids" in chunk and "token_ids" in self._unasked:
             chunk["prompt_token_ids"] = None
         return chunk
 
     async def _choice(self, choice: Json) -> Json:
-        self.ids = _joined(self.ids, token_ids(choice))
-        self.log_probs = _joined(self.log_probs, log_probs(choice))
-        if self.spelt:
-            self.entries = _joined(self.entries, token_entries(choice))
-        choice = {**choice, "delta": self._taken(choice["delta"])}
+        self._gather(choice)
+        choice = {**choice, "delta": self._told(choice["delta"])}
         if choice.get("finish_reason") and not self.done:
             self.done = True
-            choice["delta"] |= await self._bundle(choice.get("routed_experts"))
+            choice["delta"] = choice["delta"] | await self._bundle(choice.get("routed_experts"))
             if "routed_experts" in choice:
                 choice["routed_experts"] = None
-        return self._as_asked(choice)
-
-    def _taken(self, delta: Json) -> Json:
-        self.given |= {k: delta[k] for k in ARRAYS if delta.get(k) is not None}
-        return {k: v for k, v in delta.items() if k not in ARRAYS}
-
-    def _as_asked(self, choice: Json) -> Json:
-        body = self.call.body
-        if "logprobs" in choice and not body.get("logprobs"):
-            choice["logprobs"] = None
-        if "token_ids" in choice and not body.get("return_token_ids"):
-            choice["token_ids"] = None
-        if body.get("include_reasoning") is False:
-            choice["delta"] = {k: v for k, v in choice["delta"].items() if k not in REASONING}
+        for name in self._unasked:
+            if name in choice:
+                choice[name] = None
         return choice
+
+    def _gather(self, choice: Json) -> None:
+        if (ids := token_ids(choice)) is not None:
+            self.ids.append(ids)
+        if (values := log_probs(choice)) is not None:
+            self.log_probs.append(values)
+        if self.spelt and (entries := token_entries(choice)) is not None:
+            self.entries.append(entries)
+
+    def _told(self, delta: Json) -> Json:
+        if self._hidden.isdisjoint(delta):
+            return delta
+        self.given |= {k: delta[k] for k in ARRAYS if delta.get(k) is not None}
+        return {k: v for k, v in delta.items() if k not in self._hidden}
 
     async def _bundle(self, experts: Any) -> Json:
         bundle = self.given if any(k in self.given for k in BUNDLE) else await self._gathered()
-        for key, inline in zip(BUNDLE, (self.prompt, self.ids), strict=False):
+        for key, inline in zip(BUNDLE, (self.prompt, _whole(self.ids)), strict=False):
             given = bundle.get(key, inline)
-            if inline is not None and given is not inline and given != opened(inline):
+            if inline is not None and given is not inline and opened(given) != opened(inline):
                 raise UpstreamError(f"the replica gives two different {key}")
         return _checked(bundle if experts is None else {"routed_experts": experts, **bundle})
 
     async def _gathered(self) -> Json:
         if self.spelt:
-            self.ids = [_spelt_id(entry) for entry in self.entries or []]
+            self.ids = [[_spelt_id(entry) for entry in _whole(self.entries) or []]]
             self.prompt = await self._tokenized()
-        arrays = (self.prompt, self.ids, self.log_probs or [])
+        arrays = (self.prompt, _whole(self.ids), _whole(self.log_probs) or [])
         return dict(zip(BUNDLE, arrays, strict=True)) | self.given
 
     async def _tokenized(self) -> Any:
@@ -208,12 +224,9 @@ class _Capture:
             ) from error
 
 
-def _joined(sofar: list[Any] | None, more: list[Any] | None) -> list[Any] | None:
-    if more is None:
-        return sofar
-    joined = [] if sofar is None else sofar
-    joined += more
-    return joined
+def _whole(pieces: list[Any]) -> Any:
+    """One array of all pieces; None where there were none."""
+    return joined(pieces) if pieces else None
 
 
 def _spelt_id(entry: Json) -> int:
@@ -228,10 +241,10 @@ def _checked(bundle: Json) -> Json:
     if missing:
         raise UpstreamError(f"the replica's answer has no {missing[0]}")
     ids, log_probs = bundle["generation_token_ids"], bundle["generation_log_probs"]
-    if len(ids) != len(log_probs):
+    if length(ids) != length(log_probs):
         raise UpstreamError(
-            f"the replica gave {len(ids)} token ids but {len(log_probs)} log probabilities"
+            f"the replica gave {length(ids)} token ids but {length(log_probs)} log probabilities"
         )
-    if None in log_probs:
+    if None in opened(log_probs):
         raise UpstreamError("the replica gave a token without a log probability")
     return bundle

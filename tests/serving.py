@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
-from aiohttp.test_utils import TestServer
 from attrs import frozen
 
-from gateway.app import GATEWAY, build
+from gateway.app import build
 from gateway.config import Config, Health, Limits, Model, Sessions
 from gateway.core import Json
 from gateway.gateway import Gateway
 from gateway.served import Catalog
+from gateway.web.server import running
 from tests.fake_vllm import FakeVllm
 
 CHAT = "/v1/chat/completions"
@@ -122,8 +122,9 @@ async def serving(
     )
     app = build(config)
     jar = aiohttp.CookieJar(unsafe=True) if cookies else aiohttp.DummyCookieJar()
-    async with TestServer(app) as server, aiohttp.ClientSession(cookie_jar=jar) as http:
-        gateway = app[GATEWAY]
+    async with running(app) as server, aiohttp.ClientSession(cookie_jar=jar) as http:
+        await server.listen("127.0.0.1", 0)
+        gateway = server.gateway
         catalog = gateway.catalog
         if wait:
             pools = [served.pool.replicas for served in catalog.models.values()]

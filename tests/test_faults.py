@@ -95,15 +95,20 @@ async def test_a_replica_that_stands_still_for_a_moment_loses_nobody(tmp_path: P
 
 
 @pytest.mark.timeout(150)
-async def test_a_thousand_agents_live_through_all_of_it(tmp_path: Path) -> None:
-    async with trial(tmp_path, sessions=1000, replicas=5) as run:
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_thousand_agents_live_through_all_of_it(workers: int, tmp_path: Path) -> None:
+    async with trial(tmp_path, sessions=1000, replicas=5, workers=workers) as run:
         for index, incident in enumerate(ALL.values()):
             await undergo(run, run.fleet[index % 2], incident)
     assert len(run.crowd.turns) > 10_000
 
 
-async def test_under_least_loaded_a_thousand_sessions_are_dealt_out_evenly(tmp_path: Path) -> None:
-    async with trial(tmp_path, sessions=1000, replicas=7, placement="least_loaded") as run:
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_under_least_loaded_a_thousand_sessions_are_dealt_out_evenly(
+    workers: int, tmp_path: Path
+) -> None:
+    placed: dict[str, Any] = {"placement": "least_loaded", "workers": workers}
+    async with trial(tmp_path, sessions=1000, replicas=7, **placed) as run:
         await run.crowd.go_on(1500)
     firsts = {turn.agent: turn.replica for turn in reversed(run.crowd.turns)}
     dealt = Counter(firsts.values()).values()

@@ -3,13 +3,15 @@
 import logging
 from collections.abc import Iterator, Sequence
 
+from attrs import field, frozen
 from omegaconf import DictConfig
 
-from gateway.config import blocks
+from gateway.config import blocks, rules
 from gateway.config.blocks import Block
-from gateway.config.kinds import KINDS, LATER, LISTEN, checked
+from gateway.config.chain import collecting
+from gateway.config.kinds import KINDS, LATER, LISTEN, WORKERS, checked
 from gateway.config.resolve import peek
-from gateway.config.structure import below
+from gateway.config.structure import below, structure_options
 from gateway.core import Json
 
 logger = logging.getLogger(__name__)
@@ -52,6 +54,23 @@ def models(tree: DictConfig, faults: list[str]) -> list[Block]:
 def listen(block: Block) -> Json:
     """Where a block says that the gateway listens."""
     return {key: block.options[key] for key in LISTEN if block.options.get(key) is not None}
+
+
+@frozen
+class _Processes:
+    """What a block says of its server's processes."""
+
+    num_workers: int | None = field(default=None, validator=rules.positive)
+
+
+def workers(found: Sequence[Block], faults: list[str]) -> int | None:
+    """As many as the block that wants most of them, if any does."""
+    wanted = []
+    for block in found:
+        with collecting(faults):
+            given = {WORKERS: block.options.get(WORKERS)}
+            wanted.append(structure_options(_Processes, given, block.path).num_workers)
+    return max((number for number in wanted if number is not None), default=None)
 
 
 def agreed(found: Sequence[Block], own: Json, faults: list[str]) -> Json:

@@ -1,5 +1,6 @@
 """The typed configuration; every key is documented where it is declared."""
 
+import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -219,6 +220,8 @@ class Config:
     default_model: str | None = None
     """The model of calls that name none, where there are several."""
     listen: Listen = Listen()
+    workers: int | Literal["auto"] = field(default=1, validator=rules.workers)
+    """Processes that share the port; ``auto``: one for each core that the gateway may use."""
     sessions: Sessions = Sessions()
     limits: Limits = Limits()
     health: Health = Health()
@@ -244,3 +247,8 @@ class Config:
     """The Hugging Face token that weights are downloaded with; ``HF_TOKEN`` if unset."""
     ray_head_node_address: str | None = field(default=None, validator=rules.not_empty)
     """The Ray cluster to join; ``RAY_ADDRESS`` if unset, and a local one if neither is set."""
+
+    @property
+    def worker_count(self) -> int:
+        """Processes."""
+        return len(os.sched_getaffinity(0)) if self.workers == "auto" else self.workers

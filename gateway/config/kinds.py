@@ -36,6 +36,8 @@ LATER = ("vllm_model_with_compaction", "genrm_model")
 """Kinds of NeMo Gym 0.7.0 that we do not have."""
 
 LISTEN = ("host", "port")
+WORKERS = "num_workers"
+"""Processes of the server; the whole gateway has as many as the model that wants most."""
 _MEANINGLESS = ("entrypoint", "name", "request_prompt_and_generation_token_ids")
 """Of Gym's own processes; and inline ids are always asked for."""
 _INERT: Mapping[str, Any] = {
@@ -43,7 +45,6 @@ _INERT: Mapping[str, Any] = {
     "datasets": [],
     "domain": None,
     "forward_session_id_as_conversation_id": False,
-    "num_workers": 1,
     "render_chat_template": False,
     "sequential_reasoning_allowed": True,
     "supply_prefix_token_ids": False,
@@ -84,7 +85,7 @@ def checked(kind: str, block: Block, faults: list[str]) -> Block:
 
 def without_own_keys(block: Block) -> Block:
     """The block with the keys that are native too."""
-    own = {*_INERT, *_MEANINGLESS, *LISTEN}
+    own = {*_INERT, *_MEANINGLESS, *LISTEN, WORKERS}
     options = {key: value for key, value in block.options.items() if key not in own}
     return evolve(block, options=options)
 

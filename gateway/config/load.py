@@ -41,6 +41,9 @@ def load(paths: Sequence[str], overrides: Sequence[str] = ()) -> Config:
     models = _models(found, faults)
     options = resolve(tree, [key for key in _KEYS if key != "models"], "", faults)
     options["listen"] = _listen(options.get("listen"), foreign, faults)
+    wanted = gym.workers(foreign, faults)
+    if options.get("workers") is None:
+        options["workers"] = wanted
     with collecting(faults):
         config = structure_options(Config, {**options, "models": {}})
     faults += [*_unknown(chained), *_unnamed(tree, found, options.get("default_model"))]

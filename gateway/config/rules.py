@@ -45,6 +45,7 @@ def headers(_: object, field: "Attribute[Any]", value: Mapping[str, str]) -> Non
 
 
 positive = must_be("more than 0", lambda value: value is None or value > 0)
+workers = must_be("more than 0", lambda value: value == "auto" or value > 0)
 all_positive = must_be("numbers more than 0", lambda values: all(v > 0 for v in values.values()))
 not_negative = must_be("at least 0", lambda value: value >= 0)
 not_empty = must_be("more than an empty string", lambda value: value != "")

@@ -80,6 +80,8 @@ class ChatEncoder:
         return fold(self._kept)
 
     def _choice(self, choice: Json) -> Json:
+        if _REASONING.isdisjoint(choice["delta"]) and not self._thinking:
+            return choice
         delta = {k: v for k, v in choice["delta"].items() if k not in REASONING}
         reasoning = choice["delta"].get("reasoning")
         if self.reasoning == "field":
@@ -100,6 +102,9 @@ class ChatEncoder:
             self._thinking.remove(index)
             tagged += "</think>"
         return tagged
+
+
+_REASONING = frozenset(REASONING)
 
 
 def _without_tools(chat: Json) -> Json:

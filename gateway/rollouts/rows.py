@@ -49,7 +49,7 @@ def prepared(raw: bytes, settings: Settings) -> Json:
 def _decoded(raw: bytes) -> Any:
     """The value of JSON that can be written again as it is."""
     value = decode(raw)
-    if is_too_deep(raw, value):
+    if is_too_deep(value):
         raise ValueError(f"the row is nested deeper than {DEPTH} levels")
     if _LONG_NUMBER.search(raw):
         json.loads(raw, parse_int=_of_64_bits)

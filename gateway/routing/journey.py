@@ -2,9 +2,10 @@
 
 from typing import Generic, TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from gateway.core import Session
+from gateway.routing.admitted import Admitted
 from gateway.routing.tries import Tries
 from gateway.upstream.flight import Flight
 
@@ -22,11 +23,11 @@ class Journey:
     holds_slot: bool = True
     """Whether it is one of the ``limits.max_in_flight``."""
     tries: Tries = field(factory=Tries)
-    deadline: float | None = None
-    """By the loop's clock."""
+    admitted: Admitted | None = None
+    """The call that it is made for, if that was let in."""
 
 
-@frozen
+@define(eq=False)
 class Landed(Generic[T]):
     """What an attempt gave, and where."""
 

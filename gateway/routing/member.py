@@ -75,10 +75,10 @@ class Member:
     def has_room(self) -> bool:
         return self.slots.limit is None or self.calls < self.slots.limit
 
-    def depart(self, call_id: str, session: str, *, holds_slot: bool = True) -> Flight:
+    def depart(self, call_id: str, session: str, *, holds_slot: bool = True) -> "Departed":
         """A new flight; the slot that it holds is given back when it lands."""
         landed = self._freed if holds_slot else self._landed
-        flight = Flight(self.replica, call_id, session, landed)
+        flight = Departed(self.replica, call_id, session, landed, member=self)
         self.flights.add(flight)
         return flight
 
@@ -95,6 +95,10 @@ class Member:
         self._answered += 1
         self.broken = 0
 
+    def heard(self, received: int) -> None:
+        """So many more bytes came to another process."""
+        self._received += received
+
     def signs_of_life(self) -> object:
         """Something that is different when it is asked again after any byte of an answer."""
         return self._answered, self._received + sum(f.received for f in self.flights)
@@ -103,3 +107,10 @@ class Member:
         """End all that is on it."""
         for flight in tuple(self.flights):
             flight.break_off(error)
+
+
+@define(eq=False)
+class Departed(Flight):
+    """A flight to a member."""
+
+    member: Member = field(kw_only=True, repr=False)

@@ -1,33 +1,23 @@
 """The end of a model's pipeline: the tries of a call on the replicas."""
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from attrs import define, evolve, field
+from attrs import define
 
-from gateway.core import Ask, Call, Json, Once, Reply, Session
-from gateway.errors import GatewayError, UpstreamError, UpstreamUnreachable
-from gateway.metrics import Metrics
+from gateway.core import Call, Json, Reply, Session
+from gateway.errors import GatewayError, UpstreamUnreachable
+from gateway.routing.admitted import Admitted
+from gateway.routing.dispatch import Dispatch
+from gateway.routing.ended import Ended
 from gateway.routing.journey import Journey, Landed
-from gateway.routing.member import Member
 from gateway.routing.replicas import Replicas
-from gateway.routing.slots import Moved
-from gateway.routing.tries import Tries, reason
 from gateway.upstream.connections import Upstream
 from gateway.upstream.flight import Flight
 
-logger = logging.getLogger(__name__)
 T = TypeVar("T")
-
-_FLIGHTS: ContextVar[list[Flight]] = ContextVar("flights")
-"""Of the call that is seated; they pass through middlewares that know nothing of them."""
-
-RETRY_EVERY = 0.5
-"""Seconds between looks for a replica, where a model has retries."""
+Attempt = Callable[[Flight], Awaitable[T]]
 
 
 @define(eq=False)
@@ -42,16 +32,13 @@ class Pool:
     """The model."""
     upstream: Upstream
     replicas: Replicas
-    metrics: Metrics
+    dispatch: Dispatch
     model: str | None = None
     """The engine's name of the model, where it is not that of the replicas."""
-    retries: int = 0
-    """How often a call that found no replica up waits half a second and looks again."""
     first_token_timeout: float | None = None
     """Seconds."""
     total_timeout: float | None = None
     """Seconds."""
-    _once: Once = field(factory=lambda: Once(logger), init=False)
 
     @property
     def engine_model(self) -> str | None:
@@ -63,45 +50,9 @@ class Pool:
         """The ``model`` of the requests to the replicas."""
         return self.engine_model or self.name
 
-    @asynccontextmanager
-    async def seat(self, session: Session) -> AsyncIterator[str]:
-        """
-        The replica that a call of the session goes to, while the call runs.
-
-        Raises NoReplica if none is up, and none comes up within the retries.
-        """
-        await self._patience(session)
-        with self._flying(), self.replicas.table.running(session) as too_many:
-            if too_many:
-                self._once(
-                    "spill",
-                    "model %s: more than %d calls at once share one session by %s; the rest is "
-                    "dealt out. Give each rollout its own X-Session-ID",
-                    self.name,
-                    self.replicas.table.spill_above,
-                    session.source,
-                )
-                yield self.replicas.deal().name
-            else:
-                yield self._settle(session).name
-
-    @contextmanager
-    def _flying(self) -> Iterator[None]:
-        flights: list[Flight] = []
-        token = _FLIGHTS.set(flights)
-        try:
-            yield
-        finally:
-            _FLIGHTS.reset(token)
-            for flight in flights:
-                flight.abandon()
-
-    def _settle(self, session: Session) -> Member:
-        before = self.replicas.table.home(session.id, self.replicas.name)
-        member = self.replicas.settle(session)
-        if before is not None and before != member.name:
-            self.metrics.moved(self.name, before)
-        return member
+    async def seat(self, session: Session, call_id: str) -> "Seated":
+        """Let a call of the session in; raises what `Dispatch.admit` raises."""
+        return Seated(self, await self.dispatch.admit(session), call_id)
 
     async def __call__(self, call: Call) -> Reply:
         """The end of the pipeline: the call's body, to the replica that it is meant for."""
@@ -110,7 +61,8 @@ class Pool:
         async def attempt(flight: Flight) -> Reply:
             return await self.upstream.chat(flight, body)
 
-        landed = await self.run(attempt, Journey(call.session, call.id, call.replica))
+        seated = call.ask if isinstance(call.ask, Seated) else None
+        landed = await self.run(attempt, Journey(call.session, call.id, call.replica), seated)
         reply, flight = landed.result, landed.flight
 
         async def aclose() -> None:
@@ -119,71 +71,75 @@ class Pool:
             finally:
                 flight.land()
 
-        return evolve(reply, aclose=aclose, replica=landed.replica, attempts=landed.attempts)
+        return Reply(
+            reply.chunks, aclose, reply.sent, landed.replica, landed.attempts, reply.headers
+        )
 
-    async def run(self, attempt: Callable[[Flight], Awaitable[T]], journey: Journey) -> Landed[T]:
+    async def run(
+        self, attempt: Attempt[T], journey: Journey, seated: "Seated | None" = None
+    ) -> Landed[T]:
         """
         The attempt, made until it succeeds: where it is meant to go, then on others.
 
         The caller lands the flight when it is through with the result.
         """
-        if self.total_timeout is not None:
-            journey.deadline = asyncio.get_running_loop().time() + self.total_timeout
+        journey.admitted = seated.admitted if seated is not None else None
         try:
-            async with asyncio.timeout_at(journey.deadline):
-                return await self._run(attempt, journey)
-        except TimeoutError:
-            error = self._too_long()
-            error.attempts = journey.tries.count
-            raise error from None
+            if self.total_timeout is None:
+                return await self._run(attempt, journey, seated)
+            return await self._within(self.total_timeout, attempt, journey, seated)
         except GatewayError as error:
             error.attempts = journey.tries.count
             raise
 
-    def _too_long(self) -> GatewayError:
-        message = f"the call took longer than limits.total_timeout ({self.total_timeout:g} s)"
-        return GatewayError(message, status=504, type="timeout", code="total_timeout")
+    async def _within(
+        self, limit: float, attempt: Attempt[T], journey: Journey, seated: "Seated | None"
+    ) -> Landed[T]:
+        message = f"the call took longer than limits.total_timeout ({limit:g} s)"
+        too_long = GatewayError(message, status=504, type="timeout", code="total_timeout")
+        deadline = asyncio.get_running_loop().time() + limit
+        try:
+            async with asyncio.timeout_at(deadline):
+                landed = await self._run(attempt, journey, seated)
+        except TimeoutError:
+            raise too_long from None
+        landed.flight.break_off_at(deadline, too_long)
+        return landed
 
-    async def _run(self, attempt: Callable[[Flight], Awaitable[T]], journey: Journey) -> Landed[T]:
-        tried = journey.tries
+    async def _run(
+        self, attempt: Attempt[T], journey: Journey, seated: "Seated | None"
+    ) -> Landed[T]:
         while True:
-            member = await self._choose(journey)
-            try:
-                await self._slot(member, journey)
-            except Moved:
-                continue
-            flight = member.depart(
-                journey.call_id, journey.session.id, holds_slot=journey.holds_slot
-            )
-            _FLIGHTS.get([]).append(flight)
-            tried.count += 1
+            flight = await self.dispatch.depart(journey)
+            if seated is not None:
+                seated.flights.append(flight)
+            journey.tries.count += 1
             try:
                 result = await self._fly(flight, attempt)
             except BaseException as error:
-                flight.land()
-                if not isinstance(error, GatewayError):
-                    raise
-                self._note(member, error)
-                tried.failed(member.name, error)
-                self.metrics.retried(self.name, member.name, reason(error))
+                self._note(flight, error, journey)
                 continue
-            member.note_answer()
-            if journey.deadline is not None:
-                flight.break_off_at(journey.deadline, self._too_long())
-            return Landed(result, flight, tried.count)
+            self.dispatch.answered(flight)
+            return Landed(result, flight, journey.tries.count)
 
-    async def _slot(self, member: Member, journey: Journey) -> None:
-        if journey.holds_slot:
-            try:
-                async with asyncio.timeout(journey.tries.left):
-                    await member.slots.take(journey.session.id)
-            except TimeoutError:
-                journey.tries.give_up()
+    def _note(self, flight: Flight, error: BaseException, journey: Journey) -> None:
+        """Tell of the failure; raises it if it was the last try."""
+        again = False
+        try:
+            if not isinstance(error, GatewayError):
+                raise error
+            error.replica = flight.replica.name
+            journey.tries.failed(flight.replica.name, error)
+            again = True
+        finally:
+            if isinstance(error, GatewayError):
+                self.dispatch.failed(flight, error, again=again)
+            flight.land()
 
-    async def _fly(self, flight: Flight, attempt: Callable[[Flight], Awaitable[T]]) -> T:
+    async def _fly(self, flight: Flight, attempt: Attempt[T]) -> T:
         limit = self.first_token_timeout
         if limit is None:
-            async with flight:
+            with flight:
                 return await attempt(flight)
         error = UpstreamUnreachable(
             f"the replica gave nothing within limits.first_token_timeout ({limit:g} s)",
@@ -193,67 +149,41 @@ class Pool:
         )
         timer = flight.break_off_at(asyncio.get_running_loop().time() + limit, error)
         try:
-            async with flight:
+            with flight:
                 return await attempt(flight)
         finally:
             timer.cancel()
 
-    def _note(self, member: Member, error: GatewayError) -> None:
-        """What the failure says of the replica: 502 is told of what answers with nothing."""
-        error.replica = member.name
-        if error.status == 502:
-            refused = isinstance(error, UpstreamUnreachable) and error.refused
-            self.replicas.broke(member, error.message, refused=refused)
-        elif isinstance(error, UpstreamError):
-            member.note_answer()
 
-    async def _choose(self, journey: Journey) -> Member:
-        """Where the next try goes; it may go there now."""
-        tried = journey.tries
-        while True:
-            member = self._up(journey.replica)
-            if member is None:
-                await self._patience(journey.session)
-                member = self._settle(journey.session)
-            if member.name in tried.tried:
-                member = self._other(tried)
-            pause = tried.pause(member.name)
-            if not pause:
-                return member
-            await asyncio.sleep(pause)  # afterwards things may have changed
+class Seated:
+    """
+    A call that was let in, and its flights; as the call's ``ask`` it passes through middlewares.
 
-    def _up(self, name: str | None) -> Member | None:
-        return next((m for m in self.replicas if m.name == name and m.up), None)
+    What it asks needs no slot: its call may hold the last one.
+    """
 
-    def _other(self, tried: Tries) -> Member:
-        other = self.replicas.deal(tried.tried)
-        if other.name not in tried.tried:
-            return other
-        return self.replicas.find(tried.soonest(m.name for m in self.replicas if m.up))
+    __slots__ = ("admitted", "call_id", "flights", "pool")
 
-    async def _patience(self, session: Session) -> None:
-        """Give replicas that are new, or that move, the time to be found up."""
-        await self.replicas.looked_at(session)
-        for _ in range(self.retries):
-            if self.replicas.up.is_set():
-                return
-            await asyncio.sleep(RETRY_EVERY)
+    def __init__(self, pool: Pool, admitted: Admitted, call_id: str) -> None:
+        self.pool = pool
+        self.admitted = admitted
+        self.call_id = call_id
+        self.flights: list[Flight] = []
 
-    def asking(self, session: Session, call_id: str, replica: str) -> Ask:
-        """
-        The ``ask`` of a call: one more POST to its replica, or to the named one.
+    async def __call__(self, path: str, body: Json, replica: str | None = None) -> Json:
+        body = {**body, "model": self.pool.sent_model}
 
-        It needs no slot: its call may hold the last one.
-        """
+        async def attempt(flight: Flight) -> Json:
+            return await self.pool.upstream.post(flight, path, body)
 
-        async def ask(path: str, body: Json, replica: str | None = replica) -> Json:
-            body = {**body, "model": self.sent_model}
+        where = replica or self.admitted.replica
+        journey = Journey(self.admitted.session, self.call_id, where, holds_slot=False)
+        landed = await self.pool.run(attempt, journey, self)
+        landed.flight.land()
+        return landed.result
 
-            async def attempt(flight: Flight) -> Json:
-                return await self.upstream.post(flight, path, body)
-
-            landed = await self.run(attempt, Journey(session, call_id, replica, holds_slot=False))
-            landed.flight.land()
-            return landed.result
-
-        return ask
+    def leave(self, ended: Ended) -> None:
+        """The call is over, and so is all that it has begun."""
+        for flight in self.flights:
+            flight.abandon()
+        self.pool.dispatch.leave(self.admitted.session.id, self.admitted, ended)

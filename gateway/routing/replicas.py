@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from attrs import define, evolve, field, frozen
 
@@ -50,6 +50,8 @@ class Replicas:
     """What every reply says of those that are up: that they are simulated."""
     to_look_at: asyncio.Event = field(factory=asyncio.Event, init=False)
     """Set when one should be looked at now."""
+    on_change: Callable[[], None] = field(default=lambda: None, init=False)
+    """Told when it is not the same replicas any more that are up."""
     model: str | None = None
     """The engine's name of the model; asked of the first replica that answers if None."""
     _listed: Sequence[Replica] = field(default=(), init=False)
@@ -71,6 +73,10 @@ class Replicas:
         """The replicas that are down, by name, and why if their launcher knows."""
         down = [member.replica for member in self if not member.up]
         return [f"{r.name} ({r.down})" if r.down else r.name for r in down]
+
+    def named(self, name: str) -> Member | None:
+        """The replica of this name, if there is one."""
+        return self._members.get(name)
 
     def find(self, name: str) -> Member:
         """Raises NotFound."""
@@ -207,6 +213,7 @@ class Replicas:
             self.up.set()
         else:
             self.up.clear()
+        self.on_change()
 
     # Where a session is
 
@@ -218,6 +225,16 @@ class Replicas:
     def _home(self, session: Session) -> Member | None:
         name = self.table.home(session.id, self.name) or session.pins.get(self.name)
         return self._members.get(name) if name is not None else None
+
+    def ready_for(self, session: Session) -> bool:
+        """Whether a call of the session can go somewhere without waiting for a look."""
+        home = self._home(session)
+        return self.up.is_set() if home is None else home.up
+
+    def up_of(self, name: str | None) -> Member | None:
+        """The replica of this name, if it is up."""
+        member = self._members.get(name) if name is not None else None
+        return member if member is not None and member.up else None
 
     async def looked_at(self, session: Session) -> None:
         """
@@ -250,6 +267,11 @@ class Replicas:
 
     def deal(self, but: Collection[str] = ()) -> Member:
         """A replica for something new, if possible none of those. Raises NoReplica."""
+        wished = [m for m in self if m.up and m.name not in but and not m.draining and m.has_room]
+        return self._members[self.placement(wished or self._second_best(but))]
+
+    def _second_best(self, but: Collection[str]) -> Sequence[Member]:
+        """Those that are up and meet most of the wishes, the first one first."""
         up = [member for member in self if member.up]
         if not up:
             waiting = ", ".join(self.waiting_for) or "replicas to be announced"
@@ -261,7 +283,7 @@ class Replicas:
             lambda member: member.has_room,
         ):
             up = [member for member in up if wish(member)] or up
-        return self._members[self.placement(up)]
+        return up
 
 
 def gone(why: str) -> GatewayError:

@@ -2,9 +2,8 @@
 
 import secrets
 import time
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 
 from attrs import define, field
 
@@ -41,6 +40,13 @@ class Entry:
     places: Places = ()
     """Where it is, at most one in each pool."""
 
+    def home(self, pool: str) -> str | None:
+        """The replica of that pool that it is on."""
+        for place in self.places:
+            if place.pool == pool:
+                return place.replica
+        return None
+
 
 @define(eq=False)
 class SessionTable:
@@ -66,7 +72,8 @@ class SessionTable:
     """The others, all of which are longer unused, in the same order."""
     _places: dict[tuple[str, str], Places] = field(factory=dict, init=False)
     """Each place, as the tuple of it alone that most sessions share."""
-    _running: Counter[str] = field(factory=Counter, init=False)
+    _running: dict[str, int] = field(factory=dict, init=False)
+    """Calls that hold a session."""
 
     def __len__(self) -> int:
         self._prune(self.clock())
@@ -105,11 +112,7 @@ class SessionTable:
     def home(self, id: str, pool: str) -> str | None:
         """The replica of that pool that the session is on."""
         entry = self._get(id)
-        if entry is not None:
-            for place in entry.places:
-                if place.pool == pool:
-                    return place.replica
-        return None
+        return entry.home(pool) if entry is not None else None
 
     def homes(self, id: str) -> Mapping[str, str]:
         """The replicas that the session is on, by pool."""
@@ -140,20 +143,22 @@ class SessionTable:
             entry.completion_tokens += completion
             self._use(entry, self.clock())
 
-    @contextmanager
-    def running(self, session: Session) -> Iterator[bool]:
-        """Hold the session live while a call of it runs; true if it is one too many to hold."""
-        self._running[session.id] += 1
-        try:
-            shared = session.source in ("cookie", "prompt_cache_key")
-            yield shared and self._running[session.id] > self.spill_above
-        finally:
-            self._running[session.id] -= 1
-            if not self._running[session.id]:
-                del self._running[session.id]
-            entry = self._get(session.id)
-            if entry is not None:
-                self._use(entry, self.clock())
+    def hold(self, session: Session) -> bool:
+        """Keep the session live until `release`; true if this is one call too many to hold."""
+        running = self._running.get(session.id, 0) + 1
+        self._running[session.id] = running
+        return running > self.spill_above and session.source in ("cookie", "prompt_cache_key")
+
+    def release(self, id: str) -> None:
+        """A call that held the session is over."""
+        running = self._running[id] - 1
+        if running:
+            self._running[id] = running
+        else:
+            del self._running[id]
+        entry = self._get(id)
+        if entry is not None:
+            self._use(entry, self.clock())
 
     def _get(self, id: str) -> Entry | None:
         return self._recent.get(id) or self._resting.get(id)

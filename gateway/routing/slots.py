@@ -59,16 +59,22 @@ class Slots:
         Raises Overloaded with status 429 when too many wait already, and with 503 when the wait
         is over; Moved when the replica is gone.
         """
-        if self._has_room and not self._line:
-            self._in_flight += 1
-        elif self._queued >= self.longest:
+        if self.take_free():
+            return
+        if self._queued >= self.longest:
             raise Overloaded(
                 f"{self._full}, and limits.queue ({self.longest}) calls wait already",
                 status=429,
                 retry_after=RETRY_AFTER,
             )
-        else:
-            await self._wait(session)
+        await self._wait(session)
+
+    def take_free(self) -> bool:
+        """Take a slot if there is one that nobody waits for."""
+        if self._line or not self._has_room:
+            return False
+        self._in_flight += 1
+        return True
 
     def free(self) -> None:
         """One call has ended."""

@@ -37,6 +37,10 @@ def reason(error: GatewayError) -> str:
     return str(error.status)
 
 
+class GivenUp(GatewayError):
+    """The last error of a call that another process knows."""
+
+
 @define
 class Tries:
     """What one call has tried so far."""
@@ -48,6 +52,25 @@ class Tries:
     _ready: dict[str, float] = field(factory=dict, init=False)
     _last: float = field(default=0.0, init=False)
     _error: GatewayError | None = field(default=None, init=False)
+
+    @classmethod
+    def resumed(cls, ready: dict[str, float], last: float | None) -> "Tries":
+        """Those of a call in another process, after which `GivenUp` is raised instead."""
+        made = cls()
+        made._ready = ready
+        if last is not None:
+            made._last, made._error = last, GivenUp("no other try begins in time")
+        return made
+
+    @property
+    def ready(self) -> dict[str, float]:
+        """When the replicas that failed may be tried again, by the clock."""
+        return self._ready
+
+    @property
+    def last(self) -> float | None:
+        """When another try may begin at the latest, if one has failed."""
+        return None if self._error is None else self._last
 
     @property
     def tried(self) -> Collection[str]:

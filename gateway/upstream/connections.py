@@ -1,10 +1,10 @@
 """One request to one replica."""
 
+import asyncio
 import errno
 from collections.abc import Awaitable, Callable, Mapping
 
 from attrs import define, field
-from multidict import CIMultiDict
 
 from gateway import retry_after
 from gateway.chunks import as_chunk
@@ -14,12 +14,15 @@ from gateway.errors import GatewayError, Overloaded, UpstreamError, UpstreamUnre
 from gateway.upstream.error import read_error
 from gateway.upstream.flight import Flight
 from gateway.upstream.reading import BROKEN, chunks, completion, json_object, read, said
+from gateway.wire.connection import PIECE
 from gateway.wire.dialing import Dialer, Unconnected
 from gateway.wire.http_client import HttpClient
 from gateway.wire.response import Response
 
 PASSED_ON = b"x-gateway-"
 """Reply headers that go on to the client, from a gateway or a simulated replica behind us."""
+
+_NONE: Mapping[str, str] = {}
 
 
 @define
@@ -52,7 +55,10 @@ class Upstream:
         passed = passed_on(response)
         if response.content_type == "text/event-stream":
             return Reply(await chunks(response), _closing(response), body, headers=passed)
-        reply = completion(await read(response))
+        raw = await read(response)
+        reply = completion(raw)
+        if len(raw) > PIECE:
+            await asyncio.sleep(0)  # to read it took milliseconds, and so will the pipeline
         return Reply.of(as_chunk(reply), sent=body, headers=passed)
 
     async def post(self, flight: Flight, path: str, body: Json) -> Json:
@@ -67,10 +73,13 @@ class Upstream:
         Raises UpstreamError for an error status, and UpstreamUnreachable where there was no
         answer.
         """
-        headers = CIMultiDict(flight.replica.headers)
-        headers["X-Request-Id"], headers["X-Session-ID"] = flight.call_id, flight.session
-        headers["Content-Type"] = "application/json"
-        response = await self.send(flight.replica.url, path, encode(body), headers)
+        replica = flight.replica
+        headers = {
+            "X-Request-Id": flight.call_id,
+            "X-Session-ID": flight.session,
+            "Content-Type": "application/json",
+        }
+        response = await self.send(replica.url, path, encode(body), headers, fixed=replica.headers)
         flight.answered(response)
         if response.status == 200:
             return response
@@ -94,6 +103,7 @@ class Upstream:
         raw: bytes,
         headers: Mapping[str, str],
         *,
+        fixed: Mapping[str, str] = _NONE,
         method: str = "POST",
         repeatable: bool = True,
     ) -> Response:
@@ -103,7 +113,9 @@ class Upstream:
         One that is not ``repeatable`` fails where a kept connection breaks, as if it was carried.
         """
         try:
-            return await self._http.send(method, url, path, headers, raw, repeatable=repeatable)
+            return await self._http.send(
+                method, url, path, headers, raw, fixed=fixed, repeatable=repeatable
+            )
         except BROKEN as error:
             raise _unreachable(error) from error
 

@@ -24,8 +24,15 @@ class Flight:
     call_id: str
     session: str
     on_land: Callable[["Flight"], None] = field(default=lambda _: None, repr=False)
-    _scope: asyncio.Timeout = field(factory=lambda: asyncio.timeout(None), init=False)
-    _timers: list[asyncio.TimerHandle] = field(factory=list, init=False)
+    on_break: Callable[[GatewayError], None] | None = field(default=None, init=False, repr=False)
+    """Breaks it off where another process carries it."""
+    _task: "asyncio.Task[object] | None" = field(default=None, init=False)
+    """Who waits for its answer, and has to hear of it if it is broken off."""
+    _cancelling: int = field(default=0, init=False)
+    """How often others had cancelled that task before."""
+    _cancelled: bool = field(default=False, init=False)
+    """Whether that task was cancelled to break it off."""
+    _timers: tuple[asyncio.TimerHandle, ...] = field(default=(), init=False)
     _response: Response | None = field(default=None, init=False)
     _error: GatewayError | None = field(default=None, init=False)
     _landed: bool = field(default=False, init=False)
@@ -37,23 +44,26 @@ class Flight:
         """Bytes of the answer so far."""
         return self._response.received if self._response is not None else 0
 
-    async def __aenter__(self) -> "Flight":
-        await self._scope.__aenter__()
+    def __enter__(self) -> "Flight":
+        task = asyncio.current_task()
+        assert task is not None  # for the type checker: only coroutines wait
+        self._task, self._cancelling = task, task.cancelling()
+        if self._error is not None:
+            self._cancel(task)
         return self
 
-    async def __aexit__(
+    def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            await self._scope.__aexit__(kind, error, traceback)
-        except TimeoutError:
-            if self._error is None:
-                raise
-            raise self._error from None
+        task, self._task = self._task, None
         self._arrived = error is None
+        if self._cancelled and task is not None:
+            others = task.uncancel() > self._cancelling
+            if isinstance(error, asyncio.CancelledError) and not others and self._error is not None:
+                raise self._error from None
 
     def answered(self, response: Response) -> None:
         """The replica's status and headers are there."""
@@ -62,7 +72,7 @@ class Flight:
     def break_off_at(self, when: float, error: GatewayError) -> asyncio.TimerHandle:
         """Break it off at this time of the loop's clock, unless it has landed by then."""
         timer = asyncio.get_running_loop().call_at(when, self.break_off, error)
-        self._timers.append(timer)
+        self._timers += (timer,)
         return timer
 
     def break_off(self, error: GatewayError) -> None:
@@ -70,12 +80,19 @@ class Flight:
         if self._landed or self._error is not None:
             return
         self._error = error
-        if self._response is None:
-            self._scope.reschedule(asyncio.get_running_loop().time())
-        else:
+        if self.on_break is not None:
+            self.on_break(error)
+        elif self._response is not None:
             self._response.fail(error)
             if self._arrived:
                 self.land()  # whoever it is for may not read it for hours
+        elif self._task is not None:
+            self._cancel(self._task)
+
+    def _cancel(self, task: "asyncio.Task[object]") -> None:
+        """As `asyncio.timeout` does it; that would cost every call more than it is worth."""
+        self._cancelled = True
+        task.cancel()
 
     def abandon(self) -> None:
         """End it, if nobody has: a middleware may have dropped the reply."""

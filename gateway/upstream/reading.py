@@ -1,6 +1,6 @@
 """How the answers of replicas are read."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from gateway import sse
@@ -84,7 +84,7 @@ async def _chunks(first: Chunk | bytes, events: AsyncIterator[bytes]) -> AsyncIt
 
 
 def _chunk(event: bytes) -> Chunk:
-    chunk = json_object(event)
+    chunk = json_object(event, decode_reply)
     error = chunk.get("error")
     if error is not None:
         error = error if isinstance(error, dict) else {"message": str(error)}
@@ -119,7 +119,8 @@ def _checked(value: Json, key: str) -> Json:
         said = choice.get(key) if isinstance(choice, dict) else None
         if not isinstance(said, dict):
             raise UpstreamError(f"a choice of the replica's answer has no {key}")
-        if not _typed(choice, _CHOICE) or not _typed(said, _DELTA) or not _are_calls(said):
+        sound = _typed(choice, _CHOICE) and _typed(said, _DELTA)
+        if not sound or ("tool_calls" in said and not _are_calls(said)):
             raise UpstreamError("a choice of the replica's answer has fields of a wrong type")
     return value
 
@@ -129,20 +130,26 @@ def _are_calls(said: Json) -> bool:
     return not calls or all(isinstance(call, dict) and _typed(call, _CALL) for call in calls)
 
 
-_REPLY = {"usage": dict, "prompt_token_ids": list}
-_CHOICE = {"index": int, "logprobs": dict, "token_ids": list}
-_DELTA = {**dict.fromkeys(TEXTS, str), "tool_calls": list}
-_CALL = {"index": int, "function": dict}
+Types = tuple[tuple[str, tuple[type, ...]], ...]
 
 
-def _typed(value: Json, types: Mapping[str, type]) -> bool:
-    """Whether these fields are of these types, or null; called for every chunk of a stream."""
-    for key in types.keys() & value.keys():
-        found, kind = value[key], types[key]
-        if found is None or isinstance(found, kind):
-            continue
-        if not isinstance(found, Raw) or found.kind is not kind:
-            return False
+def _or_null(**types: type) -> Types:
+    return tuple((key, (kind, type(None))) for key, kind in types.items())
+
+
+_REPLY = _or_null(usage=dict, prompt_token_ids=list)
+_CHOICE = _or_null(index=int, logprobs=dict, token_ids=list)
+_DELTA = _or_null(**dict.fromkeys(TEXTS, str), tool_calls=list)
+_CALL = _or_null(index=int, function=dict)
+
+
+def _typed(value: Json, types: Types) -> bool:
+    """Whether those of these fields that are there are of their types."""
+    for key, kinds in types:
+        if key in value and not isinstance(value[key], kinds):
+            found = value[key]
+            if not isinstance(found, Raw) or found.kind not in kinds:
+                return False
     return True
 
 

@@ -36,23 +36,24 @@ class Answer:
     readers: "set[Reader]" = field(factory=set, init=False)
     _parts: list[bytes] = field(factory=list, init=False)
     _dropped: int = field(default=0, init=False)
-    _room: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _room: "asyncio.Future[None] | None" = field(default=None, init=False)
+    """Of the maker that waits for readers."""
 
     def begin(self, content_type: str, *, streamed: bool = False) -> None:
         """It is a success of this type."""
         self.content_type, self.streamed = content_type, streamed
-        self._wake()
+        self._tell()
 
     async def add(self, data: bytes) -> None:
         """Hand over; a stream waits while too much of it is not read."""
-        self._parts.append(data)
+        self._parts.append(_compact(data) if self.kept else data)
         self.size += len(data)
         if self.on_grow is not None:
             self.on_grow(len(data))
-        self._wake()
-        while self.streamed and self._unread > HIGH_WATER:
-            self._room.clear()
-            await self._room.wait()
+        self._tell()
+        while self.streamed and self.size > HIGH_WATER and self._unread > HIGH_WATER:
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
 
     @property
     def _unread(self) -> int:
@@ -63,23 +64,26 @@ class Answer:
     def end(self) -> None:
         """That was all."""
         self.ended = True
-        self._wake()
+        self._tell()
 
     def fail(self, error: BaseException) -> None:
         """It has not even begun."""
         self.error, self.spoiled = error, True
         self.end()
 
-    def read(self, on_leave: "Callable[[Answer, bool], None]") -> "Reader":
+    def read(
+        self, on_leave: "Callable[[Answer, bool], None]", on_change: Callable[[], None]
+    ) -> "Reader":
         """One more reader, from the beginning; its leaving is told, and whether it has all."""
         assert not self._dropped  # what is not kept has one reader
-        reader = Reader(self, on_leave)
+        reader = Reader(self, on_leave, on_change)
         self.readers.add(reader)
         return reader
 
     def take(self, position: int) -> tuple[bytes, int]:
         """What there is from this position on, and the position after it."""
-        data = b"".join(self._parts[position - self._dropped :])
+        parts = self._parts[position - self._dropped :]
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
         return data, self._dropped + len(self._parts)
 
     def drop(self) -> None:
@@ -88,49 +92,45 @@ class Answer:
             read = min((r.position for r in self.readers), default=self._dropped + len(self._parts))
             del self._parts[: read - self._dropped]
             self._dropped = read
-        self._room.set()
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
 
-    def _wake(self) -> None:
-        for reader in self.readers:
-            reader.wake.set()
+    def _tell(self) -> None:
+        for reader in tuple(self.readers):
+            reader.on_change()
+
+
+def _compact(data: bytes) -> bytes:
+    """A copy without the room that the JSON encoder leaves behind, which is up to as much again."""
+    return b"".join((data, b""))
 
 
 @define(eq=False)
 class Reader:
-    """One connection's view of an answer."""
+    """
+    One connection's view of an answer.
+
+    ``on_change`` is called whenever it has begun, grown, ended or failed.
+    """
 
     answer: Answer
     _on_leave: Callable[[Answer, bool], None]
+    on_change: Callable[[], None]
     position: int = field(default=0, init=False)
     taken: int = field(default=0, init=False)
     """Bytes."""
-    wake: asyncio.Event = field(factory=asyncio.Event, init=False)
-
-    async def begun(self) -> None:
-        """Wait until it is known whether it is a success; raises the error if it is none."""
-        while self.answer.content_type is None and self.answer.error is None:
-            await self._change()
-        if self.answer.error is not None:
-            raise self.answer.error
-
-    async def whole(self) -> bytes:
-        """All of it."""
-        while not self.answer.ended:
-            await self._change()
-        return self._take()
-
-    async def next(self) -> bytes:
-        """What has come since the last time; empty at the end."""
-        data = self._take()
-        while not data and not self.answer.ended:
-            await self._change()
-            data = self._take()
-        return data
 
     @property
     def at_end(self) -> bool:
         """Whether nothing more will come."""
         return self.answer.ended and self.taken == self.answer.size
+
+    def take(self) -> bytes:
+        """What has come since the last time."""
+        data, self.position = self.answer.take(self.position)
+        self.taken += len(data)
+        self.answer.drop()
+        return data
 
     def leave(self) -> None:
         """Read no more."""
@@ -139,13 +139,3 @@ class Reader:
             self.answer.error = None  # its traceback holds the request, which may be large
         self.answer.drop()
         self._on_leave(self.answer, self.at_end)
-
-    async def _change(self) -> None:
-        self.wake.clear()
-        await self.wake.wait()
-
-    def _take(self) -> bytes:
-        data, self.position = self.answer.take(self.position)
-        self.taken += len(data)
-        self.answer.drop()
-        return data

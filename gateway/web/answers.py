@@ -2,17 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 
-from aiohttp import web
 from attrs import define, field
 
 from gateway.errors import GatewayError
 from gateway.web.answer import Answer, Reader
 from gateway.web.asked import Asked
 from gateway.web.retries import Fingerprint, Retries
-from gateway.web.seat import REPEATED, SEAT
 
 logger = logging.getLogger(__name__)
 
@@ -32,58 +29,40 @@ class Answers:
     """Seconds that a complete reply is made for nobody, since its retry may come."""
     retries: Retries = field(factory=Retries)
     idle: asyncio.Event = field(factory=asyncio.Event, init=False)
-    """Set while none is being made, read or asked for."""
+    """Set while none is being made or read."""
     _tasks: dict[Answer, "asyncio.Task[None]"] = field(factory=dict, init=False)
     _graces: dict[Answer, asyncio.TimerHandle] = field(factory=dict, init=False)
     """When those end that are made for nobody."""
-    arrived: asyncio.Event = field(factory=asyncio.Event, init=False)
-    """Set while no request's body arrives."""
     _readers: int = field(default=0, init=False)
-    _arriving: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.idle.set()
-        self.arrived.set()
 
-    def read(self, request: web.Request, asked: Asked, make: Make) -> Reader:
+    def read(
+        self, asked: Asked, path: str, make: Make, on_change: Callable[[], None]
+    ) -> tuple[Reader, bool]:
         """
-        A view of the answer to this request: one of its own, or that of the call it repeats.
+        A view of the answer to a request on this path, and whether it is that of an earlier call.
 
         Raises BadRequest for an ``Idempotency-Key`` that another body came with.
         """
-        known = Fingerprint.of(asked.seat.session, request.path, asked.headers, asked.raw)
+        known = Fingerprint.of(asked.seat.session, path, asked.headers, asked.raw)
         found = self.retries.find(known) if known is not None else None
         if known is not None and found is not None:
-            request[SEAT] = found.seat
-            request[REPEATED] = "replayed" if found.ended else "joined"
             logger.info("call %s repeats another of session %s", asked.id, known.session)
-            return self._reader(found)
+            return self._reader(found, on_change), True
         answer = Answer(asked.seat, asked.stream)
         if known is not None:
             self.retries.keep(known, answer)
         task = self._tasks[answer] = asyncio.create_task(self._make(answer, make))
         task.add_done_callback(lambda _: self._made(answer))
-        return self._reader(answer)
+        return self._reader(answer, on_change), False
 
-    @contextmanager
-    def arriving(self) -> Iterator[None]:
-        """While the body of a request arrives that will be answered."""
-        self._arriving += 1
-        self.idle.clear()
-        self.arrived.clear()
-        try:
-            yield
-        finally:
-            self._arriving -= 1
-            if not self._arriving:
-                self.arrived.set()
-            self._note_idle()
-
-    def _reader(self, answer: Answer) -> Reader:
+    def _reader(self, answer: Answer, on_change: Callable[[], None]) -> Reader:
         self._readers += 1
         self.idle.clear()
         self._end_grace(answer)
-        return answer.read(self._left)
+        return answer.read(self._left, on_change)
 
     async def close(self) -> None:
         """End all that are left."""
@@ -112,7 +91,7 @@ class Answers:
             self.retries.done(answer)
 
     def _note_idle(self) -> None:
-        if not self._tasks and not self._readers and not self._arriving:
+        if not self._tasks and not self._readers:
             self.idle.set()
 
     def _left(self, answer: Answer, whole: bool) -> None:

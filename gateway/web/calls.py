@@ -2,9 +2,9 @@
 
 import logging
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from types import TracebackType
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from gateway import sse
 from gateway.chat_request import TOKENIZE_FIELDS, tokenize_body
@@ -16,6 +16,7 @@ from gateway.errors import GatewayError, UpstreamError
 from gateway.native import Native
 from gateway.overflow import HEADERS, empty_reply, is_overflow, told
 from gateway.routing.journey import Journey
+from gateway.routing.pool import Seated
 from gateway.upstream.connections import Upstream, passed_on
 from gateway.upstream.flight import Flight
 from gateway.upstream.reading import read, whole_events
@@ -39,16 +40,16 @@ class Calls:
 
     async def converse(self, asked: Asked, dialect: Dialect, chat: Json, answer: Answer) -> None:
         """Through the model's pipeline, in the client's language."""
-        async with _seated(asked):
-            reply = await asked.seat.served.handler(_call(asked, chat, dialect.name))
+        async with _Place(asked) as seated:
+            reply = await asked.seat.served.handler(_call(asked, seated, chat, dialect.name))
             await _tell(asked, dialect, reply, answer)
 
     async def native(self, asked: Asked, native: Native, body: Json, answer: Answer) -> None:
         """The engine's own Responses API; only an overflow is answered as for other models."""
         served = asked.seat.served
-        async with _seated(asked):
+        async with _Place(asked) as seated:
             try:
-                await self._relay(asked, body, "/v1/responses", answer)
+                await self._relay(asked, seated, body, "/v1/responses", answer)
             except UpstreamError as error:
                 if not is_overflow(error, body):
                     raise
@@ -66,17 +67,21 @@ class Calls:
 
     async def forward(self, asked: Asked, path: str, answer: Answer) -> None:
         """To the same path of the session's replica."""
-        async with _seated(asked):
-            await self._relay(asked, asked.body, path, answer)
+        async with _Place(asked) as seated:
+            await self._relay(asked, seated, asked.body, path, answer)
 
     async def tokenize(self, asked: Asked, dialect: Dialect, chat: Json, answer: Answer) -> None:
         """A conversation, after the pipeline's request half: what is counted is what chat sends."""
-        async with _seated(asked):
-            sent = await asked.seat.served.request_half(_call(asked, chat, dialect.name))
+        async with _Place(asked) as seated:
+            call = _call(asked, seated, chat, dialect.name)
+            sent = await asked.seat.served.request_half(call)
             own = {k: sent[k] for k in asked.body if k in sent and k not in TOKENIZE_FIELDS}
-            await self._relay(asked, {**own, **tokenize_body(sent)}, "/tokenize", answer)
+            body = {**own, **tokenize_body(sent)}
+            await self._relay(asked, seated, body, "/tokenize", answer)
 
-    async def _relay(self, asked: Asked, body: Json, path: str, answer: Answer) -> None:
+    async def _relay(
+        self, asked: Asked, seated: Seated, body: Json, path: str, answer: Answer
+    ) -> None:
         """The body with the engine's model name, and the replica's answer byte for byte."""
         seat, pool = asked.seat, asked.seat.served.pool
         body = {**body, "model": pool.sent_model}
@@ -87,7 +92,8 @@ class Calls:
                 return response, await read(response)
             return response, await whole_events(response)
 
-        landed = await pool.run(attempt, Journey(seat.session, asked.id, seat.replica))
+        journey = Journey(seat.session, asked.id, seat.replica)
+        landed = await pool.run(attempt, journey, seated)
         response, found = landed.result
         try:
             seat.replica, seat.attempts = landed.replica, landed.attempts
@@ -104,27 +110,45 @@ class Calls:
             landed.flight.land()
 
 
-@asynccontextmanager
-async def _seated(asked: Asked) -> AsyncIterator[None]:
-    seat = asked.seat
-    with asked.meter:
-        async with seat.served.pool.seat(seat.session) as replica:
-            seat.replica = replica
-            yield
+@define(eq=False)
+class _Place:
+    """A call's place while its answer is made; what that cost is told at the end."""
+
+    asked: Asked
+    _seated: Seated | None = field(default=None, init=False)
+
+    async def __aenter__(self) -> Seated:
+        seat = self.asked.seat
+        pool = seat.served.pool
+        try:
+            seated = self._seated = await pool.seat(seat.session, self.asked.id)
+        except BaseException as error:
+            pool.dispatch.leave(seat.session.id, None, self.asked.meter.ended(error))
+            raise
+        seat.admitted, seat.replica = seated.admitted, seated.admitted.replica
+        return seated
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._seated is not None  # for the type checker: it was entered
+        self._seated.leave(self.asked.meter.ended(error))
 
 
-def _call(asked: Asked, chat: Json, dialect: str) -> Call:
+def _call(asked: Asked, seated: Seated, chat: Json, dialect: str) -> Call:
     seat = asked.seat
-    replica = str(seat.replica)
     return Call(
         body=chat,
         id=asked.id,
         model=seat.served.name,
         session=seat.session,
-        ask=seat.served.pool.asking(seat.session, asked.id, replica),
+        ask=seated,
         headers=asked.headers,
         dialect=dialect,
-        replica=replica,
+        replica=seat.replica,
     )
 
 
@@ -168,7 +192,8 @@ async def _events(
     yield _encoded(encoder.feed(first))
     async for chunk in reply.chunks:
         meter.see(chunk)
-        yield _encoded(encoder.feed(chunk))
+        for event in encoder.feed(chunk):  # nearly always one, and so there is nothing to join
+            yield event.encode()
     yield _encoded(encoder.finish())
 
 

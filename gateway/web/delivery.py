@@ -1,46 +1,118 @@
 """An answer on its way to one client."""
 
 import asyncio
+from collections.abc import Callable
 
-from aiohttp import web
+from attrs import define, field
 
 from gateway.sse import KEEP_ALIVE
 from gateway.web.answer import Reader
+from gateway.web.exchange import Exchange
 
 GAP = 15.0
 """Seconds without an event after which a comment shows proxies that the stream is alive."""
+_UNBUFFERED = b"Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n"
+"""nginx would hold the events back."""
 
 
-async def deliver(request: web.Request, reader: Reader) -> web.StreamResponse:
-    """Write the answer as it is made; raises what it failed with before it began."""
-    try:
-        await reader.begun()
+@define(eq=False)
+class Delivery:
+    """
+    Writes what a reader sees, as it comes.
+
+    What is added to a stream within one turn of the event loop leaves in one write.
+    """
+
+    exchange: Exchange
+    _reader: Reader | None = field(default=None, init=False)
+    _due: bool = field(default=False, init=False)
+    """Whether it is about to write."""
+    _begun: bool = field(default=False, init=False)
+    _written: float = field(default=0.0, init=False)
+    """When it wrote last, by the loop's clock."""
+    _silence: asyncio.TimerHandle | None = field(default=None, init=False)
+
+    def read(self, read: Callable[[Callable[[], None]], tuple[Reader, bool]]) -> bool:
+        """Begin with the reader that this gives; whether it is of an earlier call's answer."""
+        reader, repeated = read(self._changed)
+        self._reader, self.exchange.seat = reader, reader.answer.seat
+        self._due = repeated  # then it is not written before ``go``
+        if repeated:
+            self.exchange.repeated = "replayed" if reader.answer.ended else "joined"
+        return repeated
+
+    def go(self) -> None:
+        """Write what an earlier call was answered."""
+        self._write()
+
+    def refuse(self, error: BaseException) -> None:
+        """Answer with this error instead."""
+        self._leave()
+        self.exchange.fail(error)
+
+    def lost(self) -> None:
+        """The client has gone."""
+        self._leave()
+
+    def room(self) -> None:
+        """The client has read."""
+        self._write()
+
+    def _changed(self) -> None:
+        if self._due or self._reader is None:
+            return
+        if self._reader.answer.ended:
+            self._write()
+        elif self._reader.answer.streamed:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._write)
+
+    def _write(self) -> None:
+        self._due = False
+        reader = self._reader
+        if reader is None:
+            return
         answer = reader.answer
-        headers = {"Content-Type": str(answer.content_type)}
-        if not answer.streamed:
-            return web.Response(body=await reader.whole(), headers=headers)
-        # nginx would hold the events back
-        headers |= {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        response = web.StreamResponse(headers=headers)
-        await response.prepare(request)
-        await _write(response, reader)
-        return response
-    finally:
-        reader.leave()
+        if answer.error is not None:
+            self.refuse(answer.error)
+        elif answer.content_type is not None and answer.streamed:
+            self._stream(reader, answer.content_type)
+        elif answer.content_type is not None and answer.ended:
+            body = reader.take()
+            self._leave()
+            headers = self.exchange.headers(answer.content_type)
+            self.exchange.connection.send(200, headers, body)
 
+    def _stream(self, reader: Reader, content_type: str) -> None:
+        connection = self.exchange.connection
+        if not self._begun:
+            self._begun = True
+            connection.begin(200, self.exchange.headers(content_type) + _UNBUFFERED)
+            self._listen_for_silence(asyncio.get_running_loop().time())
+        if connection.full:
+            return
+        data = reader.take()
+        if reader.at_end:
+            self._leave()
+            connection.end(data)
+        elif data:
+            self._written = asyncio.get_running_loop().time()
+            connection.write(data)
 
-async def _write(response: web.StreamResponse, reader: Reader) -> None:
-    """What was added within one turn of the event loop leaves in one write."""
-    data = await _next(reader)
-    while not reader.at_end:
-        await response.write(data)
-        data = await _next(reader)
-    await response.write_eof(data)  # one packet with what came last
+    def _listen_for_silence(self, since: float) -> None:
+        self._written = since
+        self._silence = asyncio.get_running_loop().call_at(since + GAP, self._break_silence)
 
+    def _break_silence(self) -> None:
+        now = asyncio.get_running_loop().time()
+        quiet = self._written + GAP <= now
+        if quiet and not self.exchange.connection.full:
+            self.exchange.connection.write(KEEP_ALIVE)
+        self._listen_for_silence(now if quiet else self._written)
 
-async def _next(reader: Reader) -> bytes:
-    try:
-        async with asyncio.timeout(GAP):
-            return await reader.next()
-    except TimeoutError:
-        return KEEP_ALIVE
+    def _leave(self) -> None:
+        reader, self._reader = self._reader, None
+        if self._silence is not None:
+            self._silence.cancel()
+        if reader is not None:
+            reader.leave()

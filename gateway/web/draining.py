@@ -2,15 +2,22 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Protocol
 
-from aiohttp import web
 from attrs import define, field
 
 from gateway.gateway import Gateway
+from gateway.wire.http_server import HttpServer
 
 NOTICE = 5.0
 """Seconds for which it still answers, that it takes no more calls, before nothing listens."""
+
+
+class Others(Protocol):
+    """What handles requests that are no calls."""
+
+    async def shutdown(self, timeout: float, /) -> None:
+        """Wait until all have ended, for at most so many seconds."""
 
 
 @define(eq=False)
@@ -23,25 +30,27 @@ class Draining:
     """
 
     gateway: Gateway
-    runner: web.AppRunner
+    calls: HttpServer
+    others: Others
     hurry: asyncio.Event
     """Set by the second signal, which ends the calls."""
     _deadline: float = field(default=0.0, init=False)
 
-    async def give_notice(self) -> None:
-        """Refuse calls from now on, and at last all connections; return when all have arrived."""
-        limit, answers = self.gateway.parts.config.limits.drain, self.gateway.answers
-        self.gateway.draining = True
+    async def drain(self) -> None:
+        """Refuse calls from now on, and at last all connections; return when all have ended."""
+        calls, limit = self.calls, self.gateway.parts.config.limits.drain
+        self.gateway.draining = calls.draining = True
         self._deadline = asyncio.get_running_loop().time() + limit
-        await self._until(answers.idle.wait(), min(NOTICE, limit))
-        for site in [*self.runner.sites]:
-            await site.stop()
-        await self._until(answers.arrived.wait(), self._left)
+        await self._until(self._idle(), min(NOTICE, limit))
+        calls.stop_listening()
+        await self._until(calls.arrived.wait(), self._left)
+        await self._until(calls.emptied(), self._left)
+        await self._until(self.others.shutdown(self._left), self._left)
 
-    async def finish(self, _: web.Application) -> None:
-        """Wait for what is still being written; called when nothing listens any more."""
-        assert self.runner.server is not None  # for the type checker: it is set up
-        await self._until(self.runner.server.shutdown(self._left), self._left)
+    async def _idle(self) -> None:
+        """Until no call runs, and none arrives."""
+        await self.calls.arrived.wait()
+        await self.gateway.answers.idle.wait()
 
     @property
     def _left(self) -> float:

@@ -15,7 +15,7 @@ REPLAY = 60.0
 """Seconds for which a completed answer is kept."""
 BUDGET = 64 * 2**20
 """Bytes of answers that are kept; beyond that the oldest are forgotten."""
-ENTRY = 512
+ENTRY = 1536
 """Bytes that an answer costs besides what it says."""
 LONGEST_KEY = 256
 
@@ -46,8 +46,17 @@ class Fingerprint:
         if key is not None and not 0 < len(key) <= LONGEST_KEY:
             message = f"Idempotency-Key must be 1 to {LONGEST_KEY} characters"
             raise BadRequest(message, param="Idempotency-Key")
-        retry = headers.get("x-stainless-retry-count", "0").strip() not in ("0", "")
+        retry = _is_retry(headers)
         return cls(session.id, path, hashlib.sha256(raw).hexdigest(), key, retry)
+
+
+def may_repeat(headers: Mapping[str, str]) -> bool:
+    """Whether these headers of a request say that there may be an earlier one."""
+    return "Idempotency-Key" in headers or _is_retry(headers)
+
+
+def _is_retry(headers: Mapping[str, str]) -> bool:
+    return headers.get("x-stainless-retry-count", "0").strip() not in ("0", "")
 
 
 @define(eq=False)
@@ -98,6 +107,19 @@ class Retries:
             return None
         kept.lost = False
         return kept.answer
+
+    def familiarity(self, asked: Fingerprint) -> int:
+        """
+        How well the call is known that this request repeats.
+
+        0: not at all, 1: it is known, 2: its client has left it, or its key came with another body.
+        """
+        self._expire()
+        kept = self._by_key.get((asked.session, str(asked.key)))
+        if asked.key is not None:
+            return 0 if kept is None else 2
+        kept = self._repeated(asked)
+        return 0 if kept is None else 1 + kept.lost
 
     def _keyed(self, asked: Fingerprint) -> Kept | None:
         kept = self._by_key.get((asked.session, str(asked.key)))

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from aiohttp import web
 from attrs import define, field
 
 from gateway.core import Session
+from gateway.routing.admitted import Admitted
 from gateway.served import Served
 
 
@@ -18,8 +18,10 @@ class Seat:
     replica: str | None = None
     attempts: int = 0
     headers: Mapping[str, str] = field(factory=dict)
+    admitted: Admitted | None = None
+    """The call, once it is let in."""
 
-
-SEAT = web.RequestKey("seat", Seat)
-REPEATED = web.RequestKey("repeated", str)
-"""Set if the reply is that of an earlier call, which this one repeats."""
+    @property
+    def home(self) -> str | None:
+        """The replica that the session is on, as far as this request knows."""
+        return self.admitted.home if self.admitted is not None else None

@@ -2,20 +2,17 @@
 
 import logging
 import math
-import re
-import uuid
 from collections.abc import Awaitable, Callable
 
 from aiohttp import ClientConnectionResetError, http_exceptions, web
-from attrs import evolve
 
 from gateway.assembly import Parts
 from gateway.codec import encode
-from gateway.dialects import Dialect
 from gateway.dialects.envelope import openai_error
 from gateway.errors import BadRequest, GatewayError, NotFound, TooLarge
-from gateway.sessions import Identities
-from gateway.web.seat import REPEATED, SEAT, Seat
+from gateway.web.encodings import LONGER
+from gateway.web.exchange import WRONG_ID, is_call_id, new_call_id
+from gateway.web.paths import call_path
 
 logger = logging.getLogger(__name__)
 
@@ -23,24 +20,15 @@ Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 CALL_ID = web.RequestKey("call_id", str)
 _MALFORMED = (web.RequestPayloadError, http_exceptions.HttpProcessingError)
-_VISIBLE = re.compile(r"[\x21-\x7e]{1,128}")
-
-
-DIALECT = web.RequestKey[Dialect]("dialect", Dialect)
-"""The language that errors are told in, once it is known."""
 
 
 @web.middleware
 async def call_id(request: web.Request, handler: Next) -> web.StreamResponse:
     """Take the client's X-Request-Id, or make one."""
     given = request.headers.get("X-Request-Id")
-    request[CALL_ID] = (
-        given if given is not None and _VISIBLE.fullmatch(given) else uuid.uuid4().hex
-    )
+    request[CALL_ID] = given if given is not None and is_call_id(given) else new_call_id()
     if given is not None and request[CALL_ID] != given:
-        return error_response(
-            request, BadRequest("X-Request-Id must be 1 to 128 visible ASCII characters")
-        )
+        return error_response(request, BadRequest(WRONG_ID))
     return await handler(request)
 
 
@@ -70,9 +58,7 @@ async def read_body(request: web.Request) -> bytes:
 
 def error_response(request: web.Request, error: GatewayError) -> web.Response:
     """The error as a reply."""
-    dialect = request.get(DIALECT)
-    told = openai_error(error) if dialect is None else dialect.error(error)
-    response = json_response(told, error.status)
+    response = json_response(openai_error(error), error.status)
     if request.content.exception() is not None:
         response.force_close()  # what comes after such a body cannot be told from it
     if error.retry_after is not None:
@@ -82,9 +68,9 @@ def error_response(request: web.Request, error: GatewayError) -> web.Response:
 
 def _from_http(request: web.Request, error: web.HTTPException) -> web.Response:
     if isinstance(error, web.HTTPRequestEntityTooLarge):
-        return error_response(
-            request, TooLarge("the request body is larger than limits.body allows")
-        )
+        return error_response(request, TooLarge(LONGER))
+    if isinstance(error, web.HTTPNotFound) and call_path(request.path_qs.encode()) is not None:
+        error = web.HTTPMethodNotAllowed(request.method, ["POST"])
     if isinstance(error, web.HTTPNotFound):
         message = f"there is no {request.path}"
         return error_response(request, NotFound(message, code="unknown_url"))
@@ -106,41 +92,15 @@ def json_response(value: object, status: int = 200) -> web.Response:
 def add_headers(
     current: Callable[[], Parts],
 ) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    """A signal that puts id, session, replica and cookie on every reply, errors too."""
+    """A signal that puts the id on every reply, and whether replicas are simulated."""
 
     async def prepare(request: web.Request, response: web.StreamResponse) -> None:
         if CALL_ID in request:
             response.headers["X-Request-Id"] = request[CALL_ID]
-        seat = request.get(SEAT)
-        models = current().catalog.models.values() if seat is None else (seat.served,)
-        for served in models:
+        for served in current().catalog.models.values():
             response.headers.update(served.pool.replicas.headers)
-        if seat is None:
-            return
-        response.headers.update(seat.headers)
-        if REPEATED in request:
-            response.headers["X-Gateway-Repeated"] = request[REPEATED]
-        response.headers["X-Session-ID"] = seat.session.id
-        if seat.replica is None:
-            return
-        response.headers["X-Gateway-Replica"] = seat.replica
-        response.headers["X-Gateway-Attempts"] = str(seat.attempts)
-        _set_cookie(current().identities, request, response, seat)
 
     return prepare
-
-
-def _set_cookie(
-    identities: Identities, request: web.Request, response: web.StreamResponse, seat: Seat
-) -> None:
-    replicas = seat.served.pool.replicas
-    home = replicas.table.home(seat.session.id, replicas.name)
-    pins = {**seat.session.pins, **({replicas.name: home} if home else {})}
-    cookie = identities.write(evolve(seat.session, pins=pins))
-    if request.cookies.get(identities.cookie) != cookie:
-        # Not by ``set_cookie``: aiohttp has already turned its cookies into headers here.
-        value = f"{identities.cookie}={cookie}; HttpOnly; Path=/; SameSite=Lax"
-        response.headers.add("Set-Cookie", value)
 
 
 class Discreet(logging.Filter):

@@ -20,6 +20,7 @@ IDLE = 4.0
 STALE = 1.0
 """Seconds within which such a connection tells; what breaks later had begun to be answered."""
 _FRAMING = frozenset(("content-length", "transfer-encoding"))
+_NONE: Mapping[str, str] = {}
 _PATH = re.compile(r"[!-~]*")
 
 
@@ -82,17 +83,19 @@ class HttpClient:
         headers: Mapping[str, str],
         body: bytes = b"",
         *,
+        fixed: Mapping[str, str] = _NONE,
         repeatable: bool = True,
     ) -> Response:
         """
         The reply, not yet read, to a request for ``path`` below ``url``.
 
-        Connections that the other end closed while they were idle are passed over, if the request
+        The ``fixed`` headers, which many requests have alike, give way to the others. Connections
+        that the other end closed while they were idle are passed over, if the request
         is repeatable: such a one may have carried it. Raises Unconnected, OSError where there was
         no answer, ValueError for what HTTP cannot carry.
         """
-        place = origin(url)
-        head = _head(method, place, path, headers, len(body))
+        place, opening = _opening(method, url, path, tuple(headers), tuple(fixed.items()))
+        head = opening + _framing(method, len(body)) + _lines(headers) + b"\r\n"
         while True:
             connection = self._take(place)
             if connection is None:
@@ -148,19 +151,33 @@ class HttpClient:
         self._sweeping = loop.call_later(IDLE / 2, self._sweep) if self._idle else None
 
 
-def _head(method: str, place: Origin, path: str, headers: Mapping[str, str], length: int) -> bytes:
+@lru_cache(4096)
+def _opening(
+    method: str, url: str, path: str, names: tuple[str, ...], fixed: tuple[tuple[str, str], ...]
+) -> tuple[Origin, bytes]:
+    """What requests begin with that differ in the values of these headers, and in their bodies."""
+    place = origin(url)
+    if not _PATH.fullmatch(path):
+        raise ValueError("the path holds what no path can")
+    own = {name.lower() for name in names}
+    kept = {name: value for name, value in fixed if name.lower() not in own}
+    own |= {name.lower() for name in kept}
+    if not _FRAMING.isdisjoint(own):
+        raise ValueError("the length of a body is not for a header to say")
+    head = place.head if place.names.isdisjoint(own) else _without(place.head, own)
+    line = f"{method} {place.path}{path} HTTP/1.1\r\n{head}"
+    return place, line.encode("utf-8", "surrogateescape") + _lines(kept)
+
+
+def _framing(method: str, length: int) -> bytes:
+    return b"Content-Length: %d\r\n" % length if length or method == "POST" else b""
+
+
+def _lines(headers: Mapping[str, str]) -> bytes:
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     if not lines.count("\n") == lines.count("\r") == len(headers) or "\0" in lines:
         raise ValueError("a header holds what no header can")
-    if not _PATH.fullmatch(path):
-        raise ValueError("the path holds what no path can")
-    names = {name.lower() for name in headers}
-    if not _FRAMING.isdisjoint(names):
-        raise ValueError("the length of a body is not for a header to say")
-    own = place.head if place.names.isdisjoint(names) else _without(place.head, names)
-    framed = f"Content-Length: {length}\r\n" if length or method == "POST" else ""
-    head = f"{method} {place.path}{path} HTTP/1.1\r\n{own}{framed}{lines}\r\n"
-    return head.encode("utf-8", "surrogateescape")
+    return lines.encode("utf-8", "surrogateescape")
 
 
 def _without(head: str, names: Set[str]) -> str:

@@ -1,1 +1,1 @@
-"""What is measured rather than tested: by hand, on a quiet machine."""
+"""What a call costs, and what makes it cost that: by hand, on a quiet machine."""

@@ -75,11 +75,18 @@ async def waiting_for(http: aiohttp.ClientSession, url: str) -> list[str]:
 
 @asynccontextmanager
 async def trial(
-    folder: Path, *, sessions: int, replicas: int, placement: str = "round_robin", **health: Any
+    folder: Path,
+    *,
+    sessions: int,
+    replicas: int,
+    placement: str = "round_robin",
+    workers: int = 1,
+    **health: Any,
 ) -> AsyncIterator[Trial]:
     """Give the trial while the crowd is at work; afterwards all that must always hold is asked."""
     async with fleet(replicas, folder) as behind, aiohttp.ClientSession() as http:
-        with gateway(str(_configuration(folder, behind, placement, health)), folder=folder) as run:
+        file = _configuration(folder, behind, placement, workers, health)
+        with gateway(str(file), folder=folder) as run:
             await all_up(http, run)
             before = len(descriptors(run.process.pid))
             async with crowd(run.url, sessions) as people:
@@ -91,11 +98,14 @@ async def trial(
         assert complaints(run.log) == []
 
 
-def _configuration(folder: Path, behind: Fleet, placement: str, health: dict[str, Any]) -> Path:
+def _configuration(
+    folder: Path, behind: Fleet, placement: str, workers: int, health: dict[str, Any]
+) -> Path:
     model = {"base_url": [replica.url for replica in behind.replicas], "model": "fake-model"}
     file = folder / "gateway.yaml"
     written = {
         "listen": {"port": 0},
+        "workers": workers,
         "sessions": {"placement": placement},
         "health": health or QUICK,
         "models": {"policy": model},

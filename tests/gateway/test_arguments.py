@@ -127,12 +127,11 @@ def test_flags_may_stand_between_files_and_overrides() -> None:
     )
 
 
-def test_more_than_one_worker_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        parse(["--workers", "2"])
-    assert caught.value.code == 2
-    assert "--workers: more than one worker is not supported yet" in capsys.readouterr().err
-    assert parse(["--workers", "1"]).embedded
+@pytest.mark.parametrize(("given", "setting"), [("2", "2"), ("auto", '"auto"')])
+def test_workers_are_a_number_or_auto(given: str, setting: str) -> None:
+    arguments = parse(["--workers", given])
+    assert arguments.overrides == (f"++workers={setting}",)
+    assert arguments.embedded
 
 
 def test_shipped_configurations_are_listed_without_any_argument() -> None:

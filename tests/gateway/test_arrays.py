@@ -8,9 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import chunks
-from gateway.arrays import WORTH, decode_reply, first_difference, log_probs_of, opened
+from gateway.arrays import (
+    WORTH,
+    LogProbs,
+    decode_reply,
+    first_difference,
+    length,
+    log_probs_of,
+    opened,
+)
 from gateway.codec import Raw, decode, encode
 from gateway.core import Json
+from gateway.errors import UpstreamError
 from tests.strategies import complete_replies
 
 
@@ -36,7 +45,7 @@ def test_its_arrays_are_those_of_the_decoded_one(reply: Json) -> None:
     kept, plain = decode_reply(long(reply)), json.loads(json.dumps(reply))
     assert opened(chunks.prompt_token_ids(kept)) == chunks.prompt_token_ids(plain)
     for found, expected in zip(kept["choices"], plain["choices"], strict=True):
-        assert chunks.token_ids(found) == chunks.token_ids(expected)
+        assert opened(chunks.token_ids(found)) == chunks.token_ids(expected)
         assert chunks.log_probs(found) == chunks.log_probs(expected)
         assert chunks.token_entries(found) == chunks.token_entries(expected)
 
@@ -78,15 +87,69 @@ def test_what_is_no_json_is_told(raw: bytes) -> None:
         decode_reply(raw + b" " * WORTH)
 
 
-@pytest.mark.parametrize("logprobs", [None, {}, {"content": None}, Raw(b"{}")])
+@pytest.mark.parametrize("logprobs", [None, {}, {"content": None}, LogProbs(b"{}")])
 def test_without_entries_there_are_no_log_probs(logprobs: Any) -> None:
     assert log_probs_of(logprobs) is None
 
 
 def test_log_probs_of_a_wrong_type_are_as_they_came() -> None:
-    raw = b'{"content": [{"logprob": "x"}]}'
-    found: Any = log_probs_of(Raw(raw))
+    reply = reply_of([5])
+    reply["choices"][0]["logprobs"]["content"][0]["logprob"] = "x"
+    [choice] = decode_reply(long(reply))["choices"]
+    found: Any = log_probs_of(choice["logprobs"])
     assert found == ["x"]
+
+
+def test_log_probs_that_are_no_json_are_told_when_they_are_read() -> None:
+    raw = written(choice_of(-1.0)).replace(b'"bytes":[1]', b'"bytes":[1')
+    [choice] = decode_reply(raw)["choices"]
+    with pytest.raises(UpstreamError, match="the replica's log probabilities are no JSON: "):
+        log_probs_of(choice["logprobs"])
+
+
+def written(*choices: Json, **fields: Any) -> bytes:
+    """The JSON of a reply as vLLM writes it, long enough to be worth it."""
+    return encode({**fields, "choices": list(choices), "padding": "x" * WORTH})
+
+
+def choice_of(*values: float, text: str = "x") -> Json:
+    entries = [{"token": text, "logprob": v, "bytes": [1], "top_logprobs": []} for v in values]
+    return {"message": {"content": text}, "logprobs": {"content": entries}, "finish_reason": "stop"}
+
+
+MARKS = '"logprobs":{"content":[]},"finish_reason":'
+
+
+@given(st.lists(st.lists(st.floats(-50, 0)).map(lambda v: choice_of(*v, text=MARKS)), max_size=3))
+def test_log_probs_are_told_of_each_choice_as_an_engine_writes_them(choices: list[Json]) -> None:
+    raw = written(*choices, id=MARKS)
+    reply = decode_reply(raw)
+    assert encode(reply) == raw
+    for found, choice in zip(reply["choices"], choices, strict=True):
+        assert isinstance(found["logprobs"], LogProbs)
+        assert log_probs_of(found["logprobs"]) == log_probs_of(choice["logprobs"])
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        written({**choice_of(-1.0), "logprobs": 0}, choice_of(-2.0)),
+        written(choice_of(-2.0), {**choice_of(-1.0), "logprobs": 0}),
+        written({**choice_of(-1.0), "logprobs": {"content": [], "refusal": None}}),
+        written({"message": choice_of(-1.0), "finish_reason": "stop"}),
+        written(choice_of(-1.0), metrics=choice_of(-2.0)),
+    ],
+)
+def test_log_probs_in_another_place_or_shape_are_as_they_came(raw: bytes) -> None:
+    assert decode(encode(decode_reply(raw))) == decode(raw)
+
+
+@pytest.mark.parametrize("array", [[], [1], [1, 2, 3]])
+@pytest.mark.parametrize("write", ["{}", " {} ", "[ {} ]"])
+def test_numbers_are_counted_undecoded(array: list[int], write: str) -> None:
+    inside = ", ".join(map(str, array))
+    raw = write.format(inside) if "[" in write else write.format(f"[{inside}]")
+    assert length(Raw(raw.encode())) == length(array) == len(array)
 
 
 ids = st.lists(st.integers(0, 3))

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from attrs import evolve, frozen
@@ -12,6 +12,7 @@ from gateway.config import Config, Health, Limits, Model, Sessions
 from gateway.core import Json, Replica
 from gateway.errors import ConfigError, LaunchError
 from gateway.gateway import Gateway
+from gateway.routing.local_dispatch import LocalDispatch
 from tests.launchers.engines.servings import ENVIRONMENT, SIZES
 
 POLICY, JUDGE = Model(base_url=("http://one:1",)), Model(base_url=("http://two:2",))
@@ -78,7 +79,9 @@ def test_engines_of_somebody_else_have_the_same_name() -> None:
     kwargs = {"served_model_name": "other"}
     policy = Model(model="org/model", vllm_serve_kwargs=kwargs, endpoint_file="endpoints")
     served = parts(Config({"policy": policy, "fast": Model(engine="policy")})).catalog.models
-    assert [(one.pool.model, one.pool.retries) for one in served.values()] == [("other", 8)] * 2
+    pools = [one.pool for one in served.values()]
+    assert [pool.model for pool in pools] == ["other"] * 2
+    assert [cast(LocalDispatch, pool.dispatch).retries for pool in pools] == [8] * 2
 
 
 @pytest.mark.parametrize(

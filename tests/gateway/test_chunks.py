@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 
 from gateway import chunks
+from gateway.arrays import length
 from gateway.chunks import Cut, as_chunk, fold, split
 from gateway.codec import Raw
 from gateway.core import Chunk, Json
@@ -89,7 +90,8 @@ def test_only_the_last_chunk_of_a_choice_has_a_finish_reason(reply: Json, cut: C
 def test_the_tokens_of_a_split_reply_come_in_pieces_of_equal_length(reply: Json, cut: Cut) -> None:
     for part in split(reply, cut):
         for choice in part["choices"]:
-            assert len(chunks.token_ids(choice) or []) == len(chunks.log_probs(choice) or [])
+            ids, values = chunks.token_ids(choice) or [], chunks.log_probs(choice) or []
+            assert length(ids) == len(values)
 
 
 @pytest.mark.parametrize("name", COMPLETE)
@@ -137,7 +139,10 @@ def called(call: Json) -> tuple[str, Any]:
         return call["function"]["name"], arguments
 
 
-def tokens(reply: Json) -> tuple[list[int] | Raw | None, list[list[int] | None]]:
+Ids = list[int] | Raw | None
+
+
+def tokens(reply: Json) -> tuple[Ids, list[Ids]]:
     return chunks.prompt_token_ids(reply), [chunks.token_ids(c) for c in reply["choices"]]
 
 

@@ -1,5 +1,7 @@
 """JSON in and out."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,3 +71,43 @@ def test_what_became_too_deep_on_its_way_is_the_clients_fault() -> None:
     body: Json = decode_request(nested(254))
     with pytest.raises(BadRequest, match=r"^the request cannot be sent on: Recursion limit"):
         encode({"more": body})
+
+
+NUMBERS_OF = {
+    "prompt_token_ids": list(range(4000)),
+    "generation_token_ids": [7, 8, 9],
+    "generation_log_probs": [-0.5, -1e-05, None],
+}
+
+
+@pytest.mark.parametrize("name", ["messages", "input"])
+def test_the_arrays_of_a_history_are_not_decoded(name: str) -> None:
+    items = [{"role": "user", "content": "[1]"}, {"role": "assistant", **NUMBERS_OF}]
+    raw = json.dumps({name: items}).encode()
+    body = decode_request(raw)
+    assert [type(body[name][1][key]) for key in NUMBERS_OF] == [Raw, Raw, Raw]
+    assert decode(encode(body)) == decode(raw)
+
+
+MANY = list(range(4000))
+ODD = [
+    {"messages": [{"prompt_token_ids": MANY, "x": {"generation_token_ids": [1]}}]},
+    {"messages": [{"prompt_token_ids": 0}, {"prompt_token_ids": MANY}]},
+    {"messages": [{"prompt_token_ids": MANY}, {"generation_token_ids": 0}]},
+    {"messages": [{"prompt_token_ids": [MANY, [1]]}]},
+    {"messages": [{"prompt_token_ids": ["]", "ü"], "x": MANY}]},
+    {"messages": ["x"], "input": MANY, "prompt_token_ids": [1]},
+    {"messages": [{"content": '"prompt_token_ids":[1]', "prompt_token_ids": MANY}]},
+]
+
+
+@pytest.mark.parametrize("body", ODD)
+def test_arrays_elsewhere_and_of_another_shape_are_as_they_came(body: Json) -> None:
+    assert decode(encode(decode_request(encode(body)))) == body
+
+
+@pytest.mark.parametrize("array", [b"[1,,2]", b"[01]", b"[NaN]", b'["\xff"]', b"[1"])
+def test_an_array_that_is_no_json_is_the_clients_fault(array: bytes) -> None:
+    raw = b'{"messages":[{"generation_token_ids":%b}],"x":%b}' % (array, encode(MANY))
+    with pytest.raises(BadRequest, match=r"^the body is not valid JSON: "):
+        decode_request(raw)

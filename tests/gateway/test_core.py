@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator
 
 import pytest
+from attrs import evolve
 
 from gateway.core import (
     Call,
@@ -189,6 +190,23 @@ def test_replacing_fields_leaves_the_call_as_it_was() -> None:
 
 def test_fields_can_be_left_out() -> None:
     assert call(a=1, b=2).without("b", "c").body == {"a": 1}
+
+
+def test_with_another_body_all_else_of_a_call_stays() -> None:
+    full = Call({}, "c1", "m", Session("s1"), ask, {"X-A": "1"}, "responses", "r1")
+    assert full.replace(a=1) == evolve(full, body={"a": 1})
+    assert full.replace(a=1).without("a") == full
+
+
+async def test_all_of_a_wrapped_reply_but_its_chunks_stays() -> None:
+    full = Reply(Upstream([]).chunks(), sent={"a": 1}, replica="r", attempts=2, headers={"X": "1"})
+    wrapped = full.through(noting([], "1"))
+    assert evolve(wrapped, chunks=full.chunks, aclose=full.aclose) == full
+
+
+def test_a_call_without_what_it_has_not_is_the_same() -> None:
+    a_call = call(a=1)
+    assert a_call.without("b") is a_call
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from gateway.metrics import KNOWN, REASONS, Metrics, ReplicaState, State
+from gateway.routing.ended import Ended, Tokens
 
 DIALECTS = (
     "chat_completions",
@@ -114,12 +115,10 @@ gateway_replica_state{model="policy",replica="a:1",state="draining"} 0.0
 
 def test_the_page_is_this() -> None:
     metrics = Metrics(lambda: [up()])
-    metrics.ended("policy", "a:1", "responses", "2xx", 4.5)
-    metrics.first_token("policy", "a:1", 0.125)
-    metrics.spent("policy", "a:1", prompt=100, completion=20, cached=64)
+    tokens = Tokens(prompt=100, completion=20, cached=64)
+    metrics.ended("policy", Ended("responses", "2xx", 4.5, "a:1", 0.125, tokens, overflowed=True))
     metrics.retried("policy", "a:1", "503")
     metrics.moved("policy", "a:1")
-    metrics.overflowed("policy", "a:1")
     assert metrics.page()[0].decode().split("# HELP process_")[0] == PAGE
 
 
@@ -143,7 +142,8 @@ def test_the_page_tells_of_the_process_too() -> None:
 def test_counts_add_up() -> None:
     metrics = Metrics(none)
     for cached in (0, 3):
-        metrics.spent("policy", "a:1", prompt=5, completion=1, cached=cached)
+        tokens = Tokens(prompt=5, completion=1, cached=cached)
+        metrics.ended("policy", Ended("responses", "2xx", 1.0, "a:1", tokens=tokens))
     assert values(metrics, "tokens_total", "kind") == {
         ("prompt",): 10,
         ("completion",): 2,
@@ -159,7 +159,7 @@ def test_gateways_in_one_process_count_apart() -> None:
 
 def test_replicas_of_one_name_count_apart_by_model() -> None:
     metrics = Metrics(none)
-    metrics.overflowed("policy", "a:1")
+    metrics.ended("policy", Ended("responses", "2xx", 1.0, "a:1", overflowed=True))
     metrics.moved("judge", "a:1")
     assert values(metrics, "overflows_total", "model", "replica") == {
         ("policy", "a:1"): 1,
@@ -169,7 +169,7 @@ def test_replicas_of_one_name_count_apart_by_model() -> None:
 
 def test_a_call_that_reached_no_replica_counts_for_its_model() -> None:
     metrics = Metrics(none)
-    metrics.ended("policy", None, "responses", "5xx", 1.0)
+    metrics.ended("policy", Ended("responses", "5xx", 1.0))
     assert values(metrics, "calls_total", "model", "replica", "status") == {
         ("policy", "", "5xx"): 1
     }
@@ -233,13 +233,10 @@ def test_a_replica_has_fewer_than_100_series() -> None:
     metrics = Metrics(lambda: [up()])
     for dialect in DIALECTS:
         for outcome in OUTCOMES:
-            metrics.ended("policy", "a:1", dialect, outcome, 1.0)
+            metrics.ended("policy", Ended(dialect, outcome, 1.0, "a:1", 1.0, Tokens(1, 1, 1)))
     for reason in (*REASONS, "unforeseen"):
         metrics.retried("policy", "a:1", reason)
-    metrics.first_token("policy", "a:1", 1.0)
-    metrics.spent("policy", "a:1", 1, 1, 1)
     metrics.moved("policy", "a:1")
-    metrics.overflowed("policy", "a:1")
     assert len(samples(metrics)) == 72
 
 
@@ -253,7 +250,7 @@ def test_replicas_that_come_and_go_do_not_add_up() -> None:
 
 def test_calls_that_reached_no_replica_are_never_forgotten() -> None:
     metrics = Metrics(none)
-    metrics.ended("policy", None, "responses", "5xx", 1.0)
+    metrics.ended("policy", Ended("responses", "5xx", 1.0))
     for port in range(KNOWN):
         metrics.moved("policy", f"host:{port}")
     assert values(metrics, "calls_total", "replica") == {("",): 1}

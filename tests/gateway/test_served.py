@@ -7,6 +7,7 @@ from gateway.core import Middleware
 from gateway.errors import BadRequest, NotFound
 from gateway.metrics import Metrics
 from gateway.placements.round_robin import RoundRobin
+from gateway.routing.local_dispatch import LocalDispatch
 from gateway.routing.pool import Pool
 from gateway.routing.replicas import Replicas
 from gateway.routing.session_table import SessionTable
@@ -19,7 +20,7 @@ from tests.calls import call
 
 def served(name: str, engine: str | None) -> Served:
     replicas = Replicas(name, SessionTable(1, 1, 1, 1), RoundRobin(), model=engine)
-    pool = Pool(name, Upstream(1.0), replicas, Metrics(list))
+    pool = Pool(name, Upstream(1.0), replicas, LocalDispatch(name, replicas, Metrics(list)))
     return Served.of(name, Model(), pool, ())
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from attrs import define, field
 
-from gateway.chunks import ARRAYS, reasoning, token_entries
+from gateway.chunks import ARRAYS, has_arrays, reasoning, token_entries
 from gateway.core import Chunk, Json
 from gateway.dialects.responses.logprobs import Spelling
 from gateway.dialects.responses.output import (
@@ -75,7 +75,8 @@ class ResponsesEncoder:
     def _fed(self, chunk: Chunk) -> Iterator[Said]:
         if not self._response:
             yield from self._started(chunk)
-        self._usage = chunk.get("usage") or self._usage
+        if spent := chunk.get("usage"):
+            self._usage = spent
         for choice in chunk["choices"]:
             if choice.get("index", 0) == 0:
                 yield from self._choice(choice)
@@ -92,22 +93,26 @@ class ResponsesEncoder:
 
     def _choice(self, choice: Json) -> Iterator[Said]:
         delta = choice["delta"]
-        self._spelling.entries += token_entries(choice) or []
-        self._arrays |= {k: delta[k] for k in ARRAYS if delta.get(k) is not None}
+        if entries := token_entries(choice):
+            self._spelling.entries += entries
+        if has_arrays(delta):
+            self._arrays |= {k: delta[k] for k in ARRAYS if delta.get(k) is not None}
         if finish := choice.get("finish_reason"):
             self._finish = finish
             self._overflow = finish == "length" and choice.get("stop_reason") == STOP_REASON
-        yield from self._text("rs", reasoning(delta))
-        yield from self._text("msg", delta.get("content") or "")
-        yield from self._text("refusal", delta.get("refusal") or "")
+        if text := reasoning(delta):
+            yield from self._text("rs", text)
+        if text := delta.get("content"):
+            yield from self._text("msg", text)
+        if text := delta.get("refusal"):
+            yield from self._text("refusal", text)
         for call in delta.get("tool_calls") or ():
             yield from self._call(call)
 
     def _text(self, kind: str, text: str) -> Iterator[Said]:
-        if text:
-            if self._open != (kind, 0):
-                yield from self._begin(kind, 0, _TEXTS[kind](self._id(kind), len(self._items)))
-            yield from self._items[-1].grow(text)
+        if self._open != (kind, 0):
+            yield from self._begin(kind, 0, _TEXTS[kind](self._id(kind), len(self._items)))
+        yield from self._items[-1].grow(text)
 
     def _call(self, call: Json) -> Iterator[Said]:
         index, function = call.get("index", 0), call.get("function") or {}

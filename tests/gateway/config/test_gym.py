@@ -233,3 +233,25 @@ def test_variables_that_no_block_uses_name_the_file_that_would() -> None:
         f"no model uses it, add {SHIPPED} to the files @ "
         "policy_base_url, policy_api_key, policy_model_name"
     ]
+
+
+def test_there_are_as_many_workers_as_the_block_that_wants_most() -> None:
+    text = block(num_workers="2") + block("judge", num_workers="4") + block("other")
+    assert loaded(text).workers == 4
+
+
+def test_workers_that_are_given_natively_count_before_those_of_blocks() -> None:
+    assert loaded("workers: 3\n" + block(num_workers="2")).workers == 3
+
+
+def test_a_block_that_says_no_workers_wants_one() -> None:
+    assert loaded(block()).workers == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"), [("0", "num_workers must be more than 0, got 0"), ("x", "expected int")]
+)
+def test_workers_of_a_block_are_a_number(given: str, fault: str) -> None:
+    [found] = faults(block(num_workers=given))
+    assert found.startswith(fault)
+    assert found.endswith(f" @ {PATH}.num_workers")

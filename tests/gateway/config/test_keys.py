@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import os
 from itertools import pairwise
 
 import pytest
@@ -35,3 +36,11 @@ def test_every_key_is_documented_where_it_is_declared(cls: type) -> None:
 def test_secrets_are_not_in_the_repr() -> None:
     model = Model(base_url=("http://a",), api_key="hush", default_headers={"X-Key": "hush"})
     assert "hush" not in repr(Config({"policy": model}, sessions=Sessions(secret="hush")))
+
+
+def test_auto_is_a_worker_for_each_core_that_the_gateway_may_use() -> None:
+    assert Config({}, workers="auto").worker_count == len(os.sched_getaffinity(0))
+
+
+def test_workers_are_as_many_as_it_says() -> None:
+    assert (Config({}).worker_count, Config({}, workers=3).worker_count) == (1, 3)

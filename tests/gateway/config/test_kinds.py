@@ -178,7 +178,6 @@ def test_what_concerns_gyms_own_processes_is_accepted(kind: str) -> None:
     keys = {
         "entrypoint": "app.py",
         "name": "policy",
-        "num_workers": 1,
         "request_prompt_and_generation_token_ids": False,
         "domain": None,
         "datasets": [],
@@ -191,7 +190,6 @@ def test_what_concerns_gyms_own_processes_is_accepted(kind: str) -> None:
     [
         ("audio_root", None, "/data"),
         ("forward_session_id_as_conversation_id", False, True),
-        ("num_workers", 1, 16),
         ("render_chat_template", False, True),
         ("sequential_reasoning_allowed", True, False),
         ("supply_prefix_token_ids", False, True),

@@ -20,6 +20,8 @@ def made(rule: Rule, value: object) -> object:
     [
         (rules.positive, 0.1),
         (rules.positive, float("inf")),
+        (rules.workers, 1),
+        (rules.workers, "auto"),
         (rules.not_negative, 0),
         (rules.not_empty, "x"),
         (rules.not_empty, None),

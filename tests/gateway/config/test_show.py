@@ -79,6 +79,7 @@ def test_what_is_shown_are_the_values_that_count() -> None:
         listen:
           host: 127.0.0.1
           port: 8000
+        workers: 1
         sessions:
           headers:
           - X-Session-ID

@@ -13,7 +13,7 @@ def test_each_request_has_tries_of_its_own() -> None:
 
 def test_it_goes_where_its_session_is_and_holds_a_slot_unless_told_otherwise() -> None:
     journey = Journey(Session("s"), "call-1")
-    assert (journey.replica, journey.holds_slot, journey.deadline) == (None, True, None)
+    assert (journey.replica, journey.holds_slot, journey.admitted) == (None, True, None)
 
 
 async def test_it_has_landed_on_the_replica_of_its_last_flight() -> None:

@@ -100,7 +100,7 @@ async def test_the_next_chunk_of_a_stream_is_a_sign_of_life(fake: FakeVllm) -> N
     one.replica = Replica("a", fake.url)
     async with Upstream(1.0) as upstream:
         flight = await departed(one)
-        async with flight:
+        with flight:
             reply = await upstream.chat(flight, {**HELLO, "stream": True})
         await anext(reply.chunks)
         before = one.signs_of_life()
@@ -119,7 +119,7 @@ async def test_all_that_is_on_it_is_broken_off_at_once() -> None:
 
     async def wait() -> None:
         try:
-            async with await departed(one):
+            with await departed(one):
                 await asyncio.Event().wait()
         except UpstreamUnreachable as raised:
             seen.append(raised)

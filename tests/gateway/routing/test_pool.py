@@ -584,7 +584,7 @@ async def test_models_that_share_an_engine_share_homes_and_slots() -> None:
 async def test_a_call_waits_for_a_replica_that_moves(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("gateway.routing.pool.RETRY_EVERY", 0.01)
+    monkeypatch.setattr("gateway.routing.local_dispatch.RETRY_EVERY", 0.01)
     async with FakeVllm() as fake:
         await fake.stop()
         file = tmp_path / "endpoints"

@@ -36,7 +36,7 @@ async def broken_off(one: Member, by: Callable[[], None]) -> str:
 
 
 async def hang(flight: Flight, by: Callable[[], None]) -> None:
-    async with flight:
+    with flight:
         by()
         await asyncio.Event().wait()
 
@@ -251,7 +251,7 @@ async def test_what_hangs_on_one_that_calls_took_down_is_broken_off_by_looks() -
 async def test_one_that_only_takes_no_connections_may_finish_its_calls() -> None:
     replicas = pool("a", "b")
     one = replicas.find("a")
-    async with one.depart("call", "s"):
+    with one.depart("call", "s"):
         for _ in range(9):
             replicas.missed(one, "refused", certain=True)
         await asyncio.sleep(0)
@@ -270,7 +270,7 @@ async def test_what_its_launcher_calls_down_is_broken_off() -> None:
 
 async def test_calls_on_a_removed_replica_go_on() -> None:
     replicas = pool("a", "b")
-    async with replicas.find("a").depart("call", "s"):
+    with replicas.find("a").depart("call", "s"):
         replicas.remove("a")
         await asyncio.sleep(0)
 

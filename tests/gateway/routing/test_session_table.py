@@ -2,7 +2,6 @@
 
 import tracemalloc
 from collections.abc import Mapping
-from contextlib import ExitStack
 
 import pytest
 from attrs import define, field
@@ -52,9 +51,10 @@ def session(id: str, source: str) -> Session:
 def test_a_session_is_live_while_a_call_of_it_runs_and_for_a_while_afterwards() -> None:
     table, clock = known(live=10, idle=1000)
     placed(table, "a")
-    with table.running(session("a", "header")):
-        clock.now = 500
-        assert table.live_on("p", "r1") == 1
+    table.hold(session("a", "header"))
+    clock.now = 500
+    assert table.live_on("p", "r1") == 1
+    table.release("a")
     clock.now = 509
     assert table.live_on("p", "r1") == 1
     clock.now = 511
@@ -64,10 +64,10 @@ def test_a_session_is_live_while_a_call_of_it_runs_and_for_a_while_afterwards() 
 def test_a_session_is_not_forgotten_while_a_call_of_it_runs() -> None:
     table, clock = known(live=10, idle=20)
     placed(table, "a")
-    with table.running(session("a", "header")):
-        clock.now = 500
-        assert table.home("a", "p") == "r1"
-        table.find("a")
+    table.hold(session("a", "header"))
+    clock.now = 500
+    assert table.home("a", "p") == "r1"
+    table.find("a")
 
 
 def test_a_session_is_found_where_it_was_put() -> None:
@@ -246,16 +246,15 @@ def test_a_session_takes_less_than_400_bytes() -> None:
 )
 def test_only_a_shared_identity_spills(source: str, spills: int) -> None:
     table, _ = known(spill_above=3)
-    with ExitStack() as running:
-        above = [running.enter_context(table.running(session("a", source))) for _ in range(5)]
+    above = [table.hold(session("a", source)) for _ in range(5)]
     assert above.count(True) == spills
 
 
 def test_calls_that_ended_do_not_spill_others() -> None:
     table, _ = known(spill_above=1)
     for _ in range(3):
-        with table.running(session("a", "cookie")) as above:
-            assert not above
+        assert not table.hold(session("a", "cookie"))
+        table.release("a")
 
 
 @define

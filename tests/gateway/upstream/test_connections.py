@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from gateway.codec import decode, encode
 from gateway.core import Json, Replica
 from gateway.errors import GatewayError, Overloaded, UpstreamError, UpstreamUnreachable
 from gateway.upstream.connections import Upstream, _unreachable
@@ -160,7 +161,7 @@ async def test_a_line_of_megabytes_is_read(fake: FakeVllm, upstream: Upstream) -
     long = {"choices": [], "prompt_token_ids": list(range(400_000))}
     fake.script(events(long))
     reply = await upstream.chat(on(fake), {**HELLO, "stream": True})
-    assert [chunk async for chunk in reply.chunks] == [long]
+    assert [decode(encode(chunk)) async for chunk in reply.chunks] == [long]
 
 
 async def test_closing_a_reply_ends_the_generation(fake: FakeVllm, upstream: Upstream) -> None:

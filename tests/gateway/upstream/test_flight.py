@@ -27,7 +27,7 @@ def on(fake: FakeVllm) -> Flight:
 
 
 async def chat(upstream: Upstream, flight: Flight) -> Reply:
-    async with flight:
+    with flight:
         return await upstream.chat(flight, STREAM)
 
 
@@ -159,5 +159,5 @@ async def test_a_caller_that_leaves_is_no_break_off(fake: FakeVllm, upstream: Up
 
 async def test_a_timeout_inside_that_is_not_its_own_stays_one(fake: FakeVllm) -> None:
     with pytest.raises(TimeoutError):
-        async with on(fake):
+        with on(fake):
             raise TimeoutError

@@ -2,8 +2,11 @@
 
 import pytest
 
+from gateway.codec import Raw, encode
 from gateway.errors import UpstreamError
-from gateway.upstream.reading import completion, json_object, said
+from gateway.sse import DONE, Event
+from gateway.upstream.reading import chunks, completion, json_object, said
+from gateway.wire.response import Response
 
 
 def test_an_answer_is_a_json_object() -> None:
@@ -29,3 +32,12 @@ def test_a_complete_reply_has_the_shape_that_all_rely_on(raw: bytes, words: str)
 
 def test_an_error_without_words_is_told_by_its_name() -> None:
     assert (said(OSError("no route")), said(TimeoutError())) == ("no route", "TimeoutError")
+
+
+async def test_the_ids_of_a_long_prompt_stay_undecoded_in_a_stream() -> None:
+    ids = list(range(10_000))
+    response = Response(200, [], leave=lambda: None, pause=lambda _: None)
+    response.feed(Event({"choices": [], "prompt_token_ids": ids}).encode() + DONE.encode())
+    assert [chunk async for chunk in await chunks(response)] == [
+        {"choices": [], "prompt_token_ids": Raw(encode(ids))}
+    ]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 from attrs import define, field
@@ -11,17 +12,17 @@ from hypothesis import strategies as st
 
 import gateway.web.answer
 from gateway.errors import GatewayError, NoReplica
-from gateway.web.answer import Answer, Reader
-from tests.gateway.web.seated import answer
+from gateway.web.answer import Answer
+from tests.gateway.web.seated import View, answer
 from tests.serving import until
 
 Left = list[tuple[Answer, bool]]
 
 
-def reader(made: Answer, left: Left | None = None) -> Reader:
+def reader(made: Answer, left: Left | None = None) -> View:
     """One more, which notes there when it leaves, and whether it had all."""
     noted: Left = [] if left is None else left
-    return made.read(lambda answer, whole: noted.append((answer, whole)))
+    return View(partial(made.read, lambda answer, whole: noted.append((answer, whole))))
 
 
 async def turns(number: int) -> None:
@@ -51,11 +52,11 @@ class Visit:
         await turns(self.after)
         view = reader(made)
         await view.begun()
-        while not view.at_end and (self.reads is None or self.reads > 0):
+        while not view.reader.at_end and (self.reads is None or self.reads > 0):
             self.got += await view.next()
             await turns(self.pause)
             self.reads = None if self.reads is None else self.reads - 1
-        view.leave()
+        view.reader.leave()
 
 
 PIECES = st.lists(st.tuples(st.binary(min_size=1, max_size=6), st.integers(0, 3)), max_size=12)
@@ -97,7 +98,7 @@ async def test_whole_is_all_of_it(pieces: list[tuple[bytes, int]]) -> None:
         whole = tasks.create_task(view.whole())
         tasks.create_task(make(made, pieces))
     assert whole.result() == b"".join(piece for piece, _ in pieces)
-    assert view.at_end
+    assert view.reader.at_end
 
 
 class Piece(bytes):
@@ -127,14 +128,20 @@ async def test_what_was_read_is_dropped() -> None:
 
 
 async def test_what_was_read_of_a_kept_answer_stays() -> None:
-    gone: list[bytes] = []
     made = answer(kept=True)
     view = reader(made)
-    await made.add(piece(b"one", gone))
+    await made.add(b"one")
     await view.next()
-    view.leave()
-    assert gone == []
-    made.drop()  # it is still needed here
+    view.reader.leave()
+    assert await reader(made).next() == b"one"
+
+
+async def test_a_kept_answer_holds_no_more_than_it_says() -> None:
+    gone: list[bytes] = []
+    made = answer(kept=True)
+    await made.add(piece(b"one", gone))  # as with the room that an encoder left behind it
+    assert gone == [b"one"]
+    assert await reader(made).next() == b"one"
 
 
 async def test_what_the_slowest_has_not_read_stays_when_it_is_no_longer_kept() -> None:
@@ -188,7 +195,7 @@ async def test_the_maker_goes_on_when_its_last_reader_leaves(high_water: int) ->
     view = reader(made)
     async with adding(made, b"x" * (high_water + 1)) as task:
         waited = not task.done()
-        view.leave()
+        view.reader.leave()
         await task
     assert waited
 
@@ -201,7 +208,7 @@ async def test_the_maker_waits_for_the_fastest_reader_only(high_water: int) -> N
         await fast.next()
         await task
     assert waited
-    assert slow.taken == 0
+    assert slow.reader.taken == 0
 
 
 async def test_the_maker_waits_for_the_slowest_reader_of_what_is_not_kept(
@@ -230,9 +237,9 @@ async def test_an_error_is_forgotten_when_the_last_reader_leaves() -> None:
     made = answer(kept=True)
     first, last = reader(made), reader(made)
     made.fail(NoReplica("none is up"))
-    first.leave()
+    first.reader.leave()
     before = made.error
-    last.leave()
+    last.reader.leave()
     assert (str(before), made.error, made.spoiled) == ("none is up", None, True)
 
 
@@ -270,7 +277,7 @@ async def test_an_empty_answer_ends() -> None:
     nothing = asyncio.create_task(view.next())
     await turns(2)
     made.end()
-    assert (await nothing, view.at_end) == (b"", True)
+    assert (await nothing, view.reader.at_end) == (b"", True)
 
 
 @pytest.mark.parametrize("all_of_it", [True, False])
@@ -282,7 +289,7 @@ async def test_it_is_told_whether_a_reader_that_leaves_has_all(all_of_it: bool) 
     made.end()
     if all_of_it:
         await view.next()
-    view.leave()
+    view.reader.leave()
     assert left == [(made, all_of_it)]
 
 
@@ -292,7 +299,7 @@ async def test_a_reader_of_an_answer_that_goes_on_does_not_have_all() -> None:
     view = reader(made, left)
     await made.add(b"one")
     await view.next()
-    view.leave()
+    view.reader.leave()
     assert left == [(made, False)]
 
 

@@ -6,20 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import make_mocked_request
 from attrs import frozen
 from openai import AsyncOpenAI
 
 from gateway.config import Sessions
 from gateway.core import Call, Handler, Json, Reply, Session
-from gateway.web.answer import Answer, Reader
+from gateway.web.answer import Answer
 from gateway.web.answers import Answers
 from gateway.web.asked import Asked
 from gateway.web.meter import Meter
 from gateway.web.seat import Seat
 from tests import plausible, recorded
 from tests.fake_vllm import CHAT, Complete, FakeVllm, Gate, Hang, Raw, Reset, Status, events
-from tests.gateway.web.seated import metrics, served
+from tests.gateway.web.seated import View, served
 from tests.serving import HELLO, Client, model, serving, until
 
 STREAM: Json = {**HELLO, "stream": True}
@@ -445,12 +444,12 @@ def asked(*, stream: bool = False, retry: bool = False) -> Asked:
     """The same request each time; its session is named."""
     seat = Seat(served(), Session("s", "header"))
     headers = {"x-stainless-retry-count": "1"} if retry else {}
-    meter = Meter(metrics(), seat, "chat_completions")
+    meter = Meter(seat, "chat_completions")
     return Asked({"stream": stream}, b"{}", "chat_completions", "id", headers, seat, meter)
 
 
-def read(answers: Answers, made: Any, *, retry: bool = False) -> Reader:
-    return answers.read(make_mocked_request("POST", CHAT), asked(retry=retry), made)
+def read(answers: Answers, made: Any, *, retry: bool = False) -> View:
+    return View(lambda changed: answers.read(asked(retry=retry), CHAT, made, changed)[0])
 
 
 async def never(_: Answer) -> None:
@@ -466,14 +465,14 @@ async def passed(seconds: float) -> None:
 
 async def test_the_grace_begins_when_the_last_reader_leaves() -> None:
     answers = Answers(grace=0.05)
-    read(answers, never).leave()
+    read(answers, never).reader.leave()
     retry = read(answers, never, retry=True)
     await passed(0.04)
-    retry.leave()
+    retry.reader.leave()
     await passed(0.02)  # more than the grace since the first one left
-    ended = retry.answer.ended
+    ended = retry.reader.answer.ended
     await answers.idle.wait()
-    assert (ended, retry.answer.ended) == (False, True)
+    assert (ended, retry.reader.answer.ended) == (False, True)
 
 
 async def test_a_grace_that_is_not_needed_holds_nothing() -> None:
@@ -484,7 +483,7 @@ async def test_a_grace_that_is_not_needed_holds_nothing() -> None:
         await gate.wait()
         answer.begin("application/json")
 
-    read(answers, make).leave()
+    read(answers, make).reader.leave()
     gate.set()
     await answers.idle.wait()
     assert answers._graces == {}
@@ -498,22 +497,22 @@ async def test_it_is_idle_while_nothing_is_made_or_read() -> None:
         await answer.add(b"{}")
 
     states = [answers.idle.is_set()]
-    reader = read(answers, make)
+    view = read(answers, make)
     states.append(answers.idle.is_set())
-    await reader.whole()
+    await view.whole()
     states.append(answers.idle.is_set())
-    reader.leave()
+    view.reader.leave()
     await answers.idle.wait()
     assert states == [True, False, False]
 
 
 async def test_closing_ends_all_that_are_being_made() -> None:
     answers = Answers(grace=3600)
-    readers = [read(answers, never), read(answers, never)]
-    readers[0].leave()
+    views = [read(answers, never), read(answers, never)]
+    views[0].reader.leave()
     await answers.close()
-    readers[1].leave()
-    assert [reader.answer.ended for reader in readers] == [True, True]
+    views[1].reader.leave()
+    assert [view.reader.answer.ended for view in views] == [True, True]
     assert answers.idle.is_set()
 
 
@@ -523,10 +522,10 @@ async def test_what_its_maker_raises_is_raised_to_the_reader() -> None:
     async def make(_: Answer) -> None:
         raise ValueError("no")
 
-    reader = read(answers, make)
+    view = read(answers, make)
     with pytest.raises(ValueError, match="no"):
-        await reader.begun()
-    reader.leave()
+        await view.begun()
+    view.reader.leave()
     await answers.idle.wait()
 
 
@@ -537,13 +536,13 @@ async def test_what_has_ended_is_kept_for_a_retry_of_whoever_left_just_then() ->
         answer.begin("text/event-stream", streamed=True)
         await answer.add(b"data: [DONE]\n\n")
 
-    reader = read(answers, make)
-    await until(lambda: reader.answer.ended)
-    reader.leave()
+    view = read(answers, make)
+    await until(lambda: view.reader.answer.ended)
+    view.reader.leave()
     await answers.idle.wait()
     retry = read(answers, never, retry=True)
-    assert retry.answer is reader.answer
-    retry.leave()
+    assert retry.reader.answer is view.reader.answer
+    retry.reader.leave()
 
 
 async def test_whoever_reads_the_last_piece_knows_that_it_is_the_last() -> None:
@@ -553,6 +552,6 @@ async def test_whoever_reads_the_last_piece_knows_that_it_is_the_last() -> None:
         answer.begin("text/event-stream", streamed=True)
         await answer.add(b"data: [DONE]\n\n")
 
-    reader = read(answers, make)
-    assert (await reader.next(), reader.at_end) == (b"data: [DONE]\n\n", True)
-    reader.leave()
+    view = read(answers, make)
+    assert (await view.next(), view.reader.at_end) == (b"data: [DONE]\n\n", True)
+    view.reader.leave()

@@ -5,7 +5,7 @@ import pytest
 from gateway.core import Json
 from gateway.web.asked import Asked
 from gateway.web.meter import Meter
-from tests.gateway.web.seated import metrics, seat
+from tests.gateway.web.seated import seat
 
 SECRET = "s3cret"
 
@@ -14,7 +14,7 @@ def asked(body: Json) -> Asked:
     where = seat()
     headers = {"Authorization": SECRET}
     raw = SECRET.encode()
-    return Asked(body, raw, "completions", "id", headers, where, Meter(metrics(), where, "chat"))
+    return Asked(body, raw, "completions", "id", headers, where, Meter(where, "chat"))
 
 
 @pytest.mark.parametrize(

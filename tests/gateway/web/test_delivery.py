@@ -1,62 +1,100 @@
 """An answer on its way to one client, over a real socket."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
+from attrs import define, field
 
 import gateway.web.answer
 from gateway.errors import GatewayError, NoReplica
 from gateway.web import delivery
-from gateway.web.answer import Answer
-from gateway.web.delivery import deliver
+from gateway.web.answer import Answer, Reader
+from gateway.web.delivery import Delivery
+from gateway.web.exchange import Exchange
+from gateway.web.listening import bound
+from gateway.web.paths import CallPath
+from gateway.wire.accepted import Accepted
+from gateway.wire.http_server import HttpServer
+from gateway.wire.request import Request
 from tests.gateway.web.seated import answer
+from tests.gateway.web.seated import gateway as unstarted
+from tests.serving import until
 
 Make = Callable[[Answer], Awaitable[None]]
+Begin = Callable[[Delivery], None]
 EVENTS = "text/event-stream; charset=utf-8"
 
 
-@asynccontextmanager
-async def delivering(make: Make, *, streamed: bool = True) -> AsyncIterator[str]:
-    """The address of a server that delivers what this makes, for each request anew."""
-    tasks: set[asyncio.Task[None]] = set()
+@define(eq=False)
+class Site:
+    """Delivers what this makes, for each request anew."""
 
-    async def making(made: Answer) -> None:
-        try:
-            if streamed:
-                made.begin(EVENTS, streamed=True)
-            await make(made)
-        finally:
-            made.end()
+    make: Make
+    begin: Begin
+    streamed: bool
+    repeated: bool
+    tasks: "set[asyncio.Task[None]]" = field(factory=set, init=False)
 
-    async def handler(request: web.Request) -> web.StreamResponse:
-        made = answer(streamed=streamed)
-        task = asyncio.create_task(making(made))
-        tasks.add(task)
+    def answer(self, request: Request, connection: Accepted) -> Delivery:
+        exchange = Exchange(request, CallPath("", ""), connection, unstarted().parts)
+        made = Delivery(exchange)
+        made.read(self._read)
+        self.begin(made)
+        return made
+
+    def refuse(self, connection: Accepted, status: int, message: str) -> None:
+        raise AssertionError(message)
+
+    def _read(self, changed: Callable[[], None]) -> tuple[Reader, bool]:
+        made = answer(streamed=self.streamed)
+        task = asyncio.create_task(self._making(made))
+        self.tasks.add(task)
 
         def leave(_: Answer, __: bool) -> None:
             task.cancel()
 
-        reader = made.read(leave)
-        try:
-            return await deliver(request, reader)
-        except GatewayError as error:
-            return web.Response(status=error.status, text=error.message)
+        return made.read(leave, changed), self.repeated
 
-    app = web.Application()
-    app.router.add_get("/", handler)
-    async with TestServer(app) as server:
-        yield str(server.make_url("/"))
-    await asyncio.gather(*tasks, return_exceptions=True)
+    async def _making(self, made: Answer) -> None:
+        try:
+            if self.streamed:
+                made.begin(EVENTS, streamed=True)
+            await self.make(made)
+        finally:
+            made.end()
+
+
+def nothing(_: Delivery) -> None:
+    """What is delivered begins by itself."""
 
 
 @asynccontextmanager
-async def delivered(make: Make, *, streamed: bool = True) -> AsyncIterator[aiohttp.ClientResponse]:
-    async with delivering(make, streamed=streamed) as url, aiohttp.ClientSession() as http:
+async def delivering(
+    make: Make, *, streamed: bool = True, repeated: bool = False, begin: Begin = nothing
+) -> AsyncIterator[str]:
+    """The address of a server that delivers what this makes."""
+    site = Site(make, begin, streamed, repeated)
+    server = HttpServer(site.answer, site.refuse, 2**20)
+    [listener] = await bound("127.0.0.1", 0)
+    await server.listen(listener)
+    try:
+        yield f"http://127.0.0.1:{server.addresses[0][1]}/"
+    finally:
+        server.close()
+        await server.emptied()
+        await asyncio.gather(*site.tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def delivered(
+    make: Make, *, streamed: bool = True, repeated: bool = False, begin: Begin = nothing
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    delivers = delivering(make, streamed=streamed, repeated=repeated, begin=begin)
+    async with delivers as url, aiohttp.ClientSession() as http:
         async with http.get(url) as response:
             yield response
 
@@ -129,7 +167,8 @@ async def test_an_error_before_it_began_has_a_status() -> None:
         made.fail(NoReplica("none is up"))
 
     async with delivered(make, streamed=False) as response:
-        assert (response.status, await response.text()) == (503, "none is up")
+        error = json.loads(await response.read())["error"]
+        assert (response.status, error["message"]) == (503, "none is up")
 
 
 async def test_a_slow_client_makes_the_maker_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,3 +241,61 @@ async def test_a_client_that_left_does_not_keep_a_maker_that_goes_on_adding() ->
         await response.content.readany()
         response.close()
         await ended.wait()
+
+
+async def hello(made: Answer) -> None:
+    made.begin("application/json")
+    await made.add(b"{}")
+
+
+async def test_a_new_answer_is_not_marked() -> None:
+    async with delivered(hello, streamed=False) as response:
+        assert "X-Gateway-Repeated" not in response.headers
+
+
+async def test_an_earlier_answer_is_not_written_before_it_may_go() -> None:
+    made: list[Delivery] = []
+
+    async with delivering(hello, streamed=False, repeated=True, begin=made.append) as url:
+        async with aiohttp.ClientSession() as http:
+            call = asyncio.ensure_future(http.get(url))
+            await until(lambda: bool(made and made[0]._reader and made[0]._reader.answer.ended))
+            early = made[0].exchange.connection.idle_since
+            made[0].go()
+            async with await call as response:
+                assert await response.read() == b"{}"
+    assert early is None  # it was being answered
+    assert response.headers["X-Gateway-Repeated"] == "joined"
+
+
+async def test_an_earlier_answer_may_be_refused() -> None:
+    def refuse(made: Delivery) -> None:
+        made.refuse(GatewayError("its session has ended", status=410))
+
+    async with delivered(hello, streamed=False, repeated=True, begin=refuse) as response:
+        assert response.status == 410
+        assert (await response.json())["error"]["message"] == "its session has ended"
+
+
+async def test_what_is_refused_after_its_client_left_is_written_nowhere() -> None:
+    made: list[Delivery] = []
+
+    async with delivering(hello, streamed=False, repeated=True, begin=made.append) as url:
+        async with aiohttp.ClientSession() as http:
+            call = asyncio.ensure_future(http.get(url))
+            await until(lambda: bool(made))
+            call.cancel()
+            with suppress(asyncio.CancelledError):
+                await call
+        await until(lambda: made[0]._reader is None)
+        made[0].refuse(GatewayError("its session has ended", status=410))
+        made[0].go()
+
+
+@pytest.mark.parametrize("status", [418, 499, 529, 599])
+async def test_an_error_may_have_a_status_without_a_name(status: int) -> None:
+    async def make(made: Answer) -> None:
+        made.fail(GatewayError("odd", status=status))
+
+    async with delivered(make, streamed=False) as response:
+        assert response.status == status

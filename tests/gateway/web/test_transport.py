@@ -92,6 +92,7 @@ async def test_default_headers_reach_the_engine_and_the_key_wins(fake: FakeVllm)
 async def test_a_malformed_http_request_is_not_quoted_in_the_log(
     fake: FakeVllm, line: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     async with serving(fake) as client:
         port = int(client.url.rpartition(":")[2])
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

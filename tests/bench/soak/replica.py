@@ -42,7 +42,7 @@ class Replica:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "tests.bench.replica",
+            "tests.bench.soak.replica",
             str(self.port),
             cwd=ROOT,
             stdin=subprocess.DEVNULL,

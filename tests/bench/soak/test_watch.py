@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from tests.bench.watch import MIB, Sample, faults, growth
+from tests.bench.soak.watch import MIB, Sample, faults, growth
 
 
 def sample(at: int, rss: float, descriptors: float = 100, sessions: int = 0) -> Sample:

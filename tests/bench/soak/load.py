@@ -11,7 +11,7 @@ import aiohttp
 from attrs import define, field, frozen
 
 from gateway.core import Json
-from tests.bench import replica
+from tests.bench.soak import replica
 from tests.serving import CHAT
 
 LEAVES, SLOW = 0.05, 0.05

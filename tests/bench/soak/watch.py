@@ -1,13 +1,10 @@
 """What a process takes, over time, and whether that grows."""
 
-import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from statistics import fmean, linear_regression
 
 from attrs import frozen
 
-PAGE, TICKS = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
 MIB = 2**20
 ENOUGH = 8
 """Samples in the second half without which nothing can be said."""
@@ -34,22 +31,6 @@ class Sample:
     """Begun until now; the gateway remembers all of them."""
     calls: int
     """Ended until now."""
-
-
-def rss(pid: int) -> int:
-    """The resident memory of a process, in bytes."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
-
-
-def descriptors(pid: int) -> int:
-    """How many files and sockets a process has open."""
-    return len(os.listdir(f"/proc/{pid}/fd"))
-
-
-def cpu(pid: int) -> float:
-    """The seconds of CPU time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def second_half(samples: Sequence[Sample]) -> Sequence[Sample]:

@@ -10,7 +10,6 @@ sending may break.
 import argparse
 import asyncio
 import resource
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -22,9 +21,10 @@ from typing import Any
 import aiohttp
 from attrs import frozen
 
-from tests.bench import watch
-from tests.bench.load import Load
-from tests.bench.replica import Replica, running
+from tests.bench import usage
+from tests.bench.soak import watch
+from tests.bench.soak.load import Load
+from tests.bench.soak.replica import Replica, running
 from tests.gateway_process import gateway
 
 REPLICAS = 4
@@ -54,7 +54,7 @@ async def soak(options: Options, folder: Path) -> list[str]:
         urls = [word for replica in replicas for word in ("--base-url", replica.url)]
         with gateway("--port", "0", *urls, folder=folder) as served:
             pid = served.process.pid
-            before = watch.descriptors(pid)
+            before = usage.descriptors(pid)
             async with _client() as http:
                 load = Load(served.url, http)
                 samples = await _watched(options, load, pid, replicas)
@@ -111,9 +111,9 @@ async def _samples(options: Options, load: Load, pid: int) -> AsyncIterator[watc
 def _look(load: Load, pid: int, at: float) -> watch.Sample:
     return watch.Sample(
         at=at,
-        rss=watch.rss(pid),
-        descriptors=watch.descriptors(pid),
-        cpu=watch.cpu(pid),
+        rss=usage.rss(pid),
+        descriptors=usage.descriptors(pid),
+        cpu=usage.cpu(pid),
         sessions=load.sessions,
         calls=load.ends.total(),
     )
@@ -134,10 +134,10 @@ async def _left_over(pid: int, before: int) -> list[str]:
     """Descriptors that are still open some time after the load."""
     try:
         async with asyncio.timeout(REST):
-            while watch.descriptors(pid) > before + AT_REST:
+            while usage.descriptors(pid) > before + AT_REST:
                 await asyncio.sleep(0.1)
     except TimeoutError:
-        return [f"{watch.descriptors(pid)} descriptors are open, {before} were before the load"]
+        return [f"{usage.descriptors(pid)} descriptors are open, {before} were before the load"]
     return []
 
 
@@ -164,7 +164,3 @@ def main() -> int:
         wrong = asyncio.run(soak(options, Path(folder)))
     print("\n".join(wrong or ["nothing grows"]))
     return 1 if wrong else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

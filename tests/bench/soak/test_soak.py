@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.soak import Options, soak
+from tests.bench.soak.soak import Options, soak
 
 
 async def test_a_short_soak_finds_nothing_left_over_and_no_call_lost(

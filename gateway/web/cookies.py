@@ -1,0 +1,26 @@
+"""The cookie that keeps a client on its replica, in and out of headers."""
+
+from collections.abc import Mapping
+
+from gateway.core import Session
+from gateway.sessions import Identities
+from gateway.web.seat import Seat
+
+
+def cookies(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """The cookies of a request (RFC 6265 4.2); of those with one name the last."""
+    told = headers.get("Cookie")
+    if told is None:
+        return {}
+    pairs = (pair.partition("=") for pair in told.split(";"))
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def set_cookie(identities: Identities, headers: Mapping[str, str], seat: Seat) -> str:
+    """The line of a reply that tells it; empty if the client's own says the same."""
+    session, name = seat.session, seat.served.pool.replicas.name
+    pins = {**session.pins, **({name: seat.home} if seat.home else {})}
+    told = identities.write(Session(session.id, session.source, pins))
+    if cookies(headers).get(identities.cookie) == told:
+        return ""
+    return f"Set-Cookie: {identities.cookie}={told}; HttpOnly; Path=/; SameSite=Lax\r\n"

@@ -1,0 +1,53 @@
+"""The cookie that keeps a client on its replica."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from gateway import config
+from gateway.core import Session
+from gateway.sessions import Identities
+from gateway.web.cookies import cookies, set_cookie
+from tests.gateway.web.seated import seat
+
+IDENTITIES = Identities.of(config.Sessions(secret="s3cret"))
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ("a=1", {"a": "1"}),
+        ("a=1; b=2;c=3", {"a": "1", "b": "2", "c": "3"}),
+        ("a=b=c", {"a": "b=c"}),
+        ("a=1; a=2", {"a": "2"}),
+        ("", {"": ""}),
+        ("a", {"a": ""}),
+    ],
+)
+def test_cookies_are_read_as_they_are_sent(told: str, expected: Mapping[str, str]) -> None:
+    assert cookies({"Cookie": told}) == expected
+
+
+def test_without_a_header_there_are_none() -> None:
+    assert cookies({}) == {}
+
+
+def test_a_client_is_told_its_session() -> None:
+    value = IDENTITIES.write(Session("s", "header"))
+    assert set_cookie(IDENTITIES, {}, seat("s")) == (
+        f"Set-Cookie: gym_gateway={value}; HttpOnly; Path=/; SameSite=Lax\r\n"
+    )
+
+
+def test_what_a_client_says_itself_is_not_told_again() -> None:
+    value = IDENTITIES.write(Session("s", "header"))
+    assert set_cookie(IDENTITIES, {"Cookie": f"a=1; gym_gateway={value}"}, seat("s")) == ""
+
+
+def test_replicas_of_other_models_stay_in_it() -> None:
+    made = seat("s")
+    made.session = Session("s", "cookie", {"other": "r"})
+    value = set_cookie(IDENTITIES, {}, made).split("gym_gateway=")[1].split(";")[0]
+    known = IDENTITIES.read(value)
+    assert known is not None
+    assert known.pins == {"other": "r"}
