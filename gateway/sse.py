@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from attrs import define
+from attrs import define, field
 
 from gateway.codec import encode
 from gateway.core import Json
@@ -28,33 +28,52 @@ DONE = Event("[DONE]")
 """Ends the streams of the OpenAI APIs."""
 
 
-async def parse(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+@define(eq=False)
+class Splitter:
     """
-    The ``data`` of each event; comments, names and ids are skipped.
+    Takes the ``data`` of each event out of the parts of a stream.
 
-    Lines may be of any length and end with LF or CRLF, cut anywhere. (aiohttp's own line
-    iteration fails past 512 KiB, which the ids of a long prompt exceed.) An event that the
-    end of the stream cuts off is dropped, as the standard says.
+    Comments, names and ids are skipped. Lines may be of any length and end with LF or CRLF, cut
+    anywhere. (aiohttp's own line iteration fails past 512 KiB, which the ids of a long prompt
+    exceed.) An event that the end of the stream cuts off is dropped, as the standard says.
     """
-    data: list[bytes] = []
-    pieces: list[bytes] = []
-    async for part in parts:
+
+    _data: list[bytes] = field(factory=list, init=False)
+    """Of an event that goes on."""
+    _pieces: list[bytes] = field(factory=list, init=False)
+    """Of a line that goes on."""
+
+    def feed(self, part: bytes) -> list[bytes]:
+        """The events that end in the next part."""
         first, *lines = part.split(b"\n")
-        pieces.append(first)
+        self._pieces.append(first)
         if not lines:
-            continue
-        lines.insert(0, b"".join(pieces))
-        pieces = [lines.pop()]
+            return []
+        lines.insert(0, b"".join(self._pieces))
+        self._pieces = [lines.pop()]
         if b"\r" in part or lines[0].endswith(b"\r"):  # as good as never, and cheaper to ask once
             lines = [line.removesuffix(b"\r") for line in lines]
+        return self._events(lines)
+
+    def _events(self, lines: list[bytes]) -> list[bytes]:
+        events, data = [], self._data
         for line in lines:
             if line.startswith(b"data: "):
                 data.append(line[6:])
             elif not line and data:
-                yield data[0] if len(data) == 1 else b"\n".join(data)
-                data = []
+                events.append(data[0] if len(data) == 1 else b"\n".join(data))
+                data.clear()
             elif line.startswith(b"data:"):
                 data.append(line[5:])
+        return events
+
+
+async def parse(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The ``data`` of each event; see `Splitter`."""
+    splitter = Splitter()
+    async for part in parts:
+        for event in splitter.feed(part):
+            yield event
 
 
 async def whole(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

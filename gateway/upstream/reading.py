@@ -40,10 +40,13 @@ async def parts(response: Response) -> AsyncIterator[bytes]:
 
 async def chunks(response: Response) -> AsyncIterator[Chunk]:
     """The chunks of a stream, once the first event is there."""
-    events = sse.parse(parts(response))
+    splitter, arriving = sse.Splitter(), parts(response)
     try:
-        first = await _first(events)
-        return _chunks(first if first == DONE else _chunk(first), events)
+        events: list[bytes] = []
+        while not events:
+            events = splitter.feed(await _next(arriving))
+        first = None if events[0] == DONE else _chunk(events.pop(0))
+        return _chunks(first, events, splitter, arriving)
     except BaseException:
         response.close()
         raise
@@ -53,17 +56,17 @@ async def whole_events(response: Response) -> AsyncIterator[bytes]:
     """The events of a stream byte for byte, once the first one is there."""
     events = sse.whole(parts(response))
     try:
-        return _from(await _first(events), events)
+        return _from(await _next(events), events)
     except BaseException:
         response.close()
         raise
 
 
-async def _first(events: AsyncIterator[bytes]) -> bytes:
-    first = await anext(events, None)
-    if first is None:
+async def _next(arriving: AsyncIterator[bytes]) -> bytes:
+    part = await anext(arriving, None)
+    if part is None:
         raise UpstreamUnreachable(NO_DONE)
-    return first
+    return part
 
 
 async def _from(first: bytes, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -72,15 +75,20 @@ async def _from(first: bytes, events: AsyncIterator[bytes]) -> AsyncIterator[byt
         yield event
 
 
-async def _chunks(first: Chunk | bytes, events: AsyncIterator[bytes]) -> AsyncIterator[Chunk]:
-    if isinstance(first, bytes):
-        return
-    yield first
-    async for event in events:
-        if event == DONE:
-            return
-        yield _chunk(event)
-    raise UpstreamUnreachable(NO_DONE)
+async def _chunks(
+    first: Chunk | None,
+    events: list[bytes],
+    splitter: sse.Splitter,
+    arriving: AsyncIterator[bytes],
+) -> AsyncIterator[Chunk]:
+    if first is not None:
+        yield first
+    while True:
+        for event in events:
+            if event == DONE:
+                return
+            yield _chunk(event)
+        events = splitter.feed(await _next(arriving))
 
 
 def _chunk(event: bytes) -> Chunk:

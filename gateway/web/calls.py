@@ -1,8 +1,9 @@
 """Calls, from a parsed request to the bytes of their answers."""
 
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from types import TracebackType
+from typing import Any
 
 from attrs import define, field, frozen
 
@@ -104,7 +105,7 @@ class Calls:
                 await answer.add(found)
                 return
             answer.begin(EVENTS, streamed=True)
-            await _stream(asked, found, None, answer)
+            await _stream(asked, _pass_on(found, answer), None, answer)
         finally:
             response.close()
             landed.flight.land()
@@ -165,7 +166,7 @@ async def _tell(asked: Asked, dialect: Dialect, reply: Reply, answer: Answer) ->
         encoder = dialect.encoder(asked.body, reply.sent, asked.id)
         if asked.stream:
             answer.begin(EVENTS, streamed=True)
-            await _stream(asked, _events(encoder, reply, first, meter), encoder, answer)
+            await _stream(asked, _write(encoder, reply, first, meter, answer), encoder, answer)
         else:
             whole = encode(await _whole(encoder, reply, first, meter))
             answer.begin(JSON)
@@ -185,16 +186,29 @@ async def _whole(encoder: Encoder, reply: Reply, first: Chunk, meter: Meter) -> 
     return encoder.result()
 
 
-async def _events(
-    encoder: Encoder, reply: Reply, first: Chunk, meter: Meter
-) -> AsyncIterator[bytes]:
+async def _write(
+    encoder: Encoder, reply: Reply, first: Chunk, meter: Meter, answer: Answer
+) -> None:
     meter.see(first)
-    yield _encoded(encoder.feed(first))
+    await _add(encoder.feed(first), answer)
     async for chunk in reply.chunks:
         meter.see(chunk)
-        for event in encoder.feed(chunk):  # nearly always one, and so there is nothing to join
-            yield event.encode()
-    yield _encoded(encoder.finish())
+        for event in encoder.feed(chunk):
+            answer.put(event.encode())
+        if answer.full:
+            await answer.room()
+    await _add(encoder.finish(), answer)
+
+
+async def _add(events: Iterable[sse.Event], answer: Answer) -> None:
+    data = _encoded(events)
+    if data:
+        await answer.add(data)
+
+
+async def _pass_on(events: Events, answer: Answer) -> None:
+    async for data in events:
+        await answer.add(data)
 
 
 def _encoded(events: Iterable[sse.Event]) -> bytes:
@@ -202,13 +216,11 @@ def _encoded(events: Iterable[sse.Event]) -> bytes:
 
 
 async def _stream(
-    asked: Asked, events: AsyncIterator[bytes], encoder: Encoder | None, answer: Answer
+    asked: Asked, written: Coroutine[Any, Any, None], encoder: Encoder | None, answer: Answer
 ) -> None:
-    """Add the events; what breaks them off now can only be told as an event."""
+    """Have the events written; what breaks them off now can only be told as an event."""
     try:
-        async for data in events:
-            if data:
-                await answer.add(data)
+        await written
     except GatewayError as error:
         failure = error
     except Exception:
