@@ -26,8 +26,9 @@ def test_each_error_has_its_status(name: str, status: int, type: str, code: str 
     assert (error.status, error.type, error.code) == (status, type, code)
 
 
-def test_every_error_is_in_the_table() -> None:
-    assert {cls.__name__ for cls in GatewayError.__subclasses__()} == {row[0] for row in STATUSES}
+def test_every_error_that_clients_hear_of_is_in_the_table() -> None:
+    kinds = [cls for cls in GatewayError.__subclasses__() if cls.__module__ == errors.__name__]
+    assert {cls.__name__ for cls in kinds} == {row[0] for row in STATUSES}
 
 
 def test_an_upstream_error_keeps_what_the_replica_said() -> None:
