@@ -78,7 +78,7 @@ RUNNING = {
     "benchmarks/lmarena_v2/config.yaml": Case(models=("judge_model", "policy_model")),
     "benchmarks/lmarena_v3/config.yaml": Case(models=("judge_model", "policy_model")),
     "benchmarks/nemotron_3.5_super/eval_container_config.yaml": Case(
-        faults=not_yet("num_workers: 16", POLICY_BLOCK)
+        models=("Qwen3-235B-A22B-Instruct-2507-FP8", "policy_model")
     ),
     "benchmarks/nemotron_3.5_super/policy_model_override.yaml": Case(
         models=("policy_model",), onto=(SHIPPED,)
@@ -109,7 +109,7 @@ RUNNING = {
     ),
     "benchmarks/nemotron_3_ultra/ultra_remote_endpoint.yaml": Case(
         faults=not_yet(
-            "num_workers: 4, sequential_reasoning_allowed: false",
+            "sequential_reasoning_allowed: false",
             POLICY_BLOCK,
             f"policy_model_reasoning_off.{VLLM}",
         )
