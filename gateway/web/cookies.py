@@ -16,11 +16,11 @@ def cookies(headers: Mapping[str, str]) -> Mapping[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def set_cookie(identities: Identities, headers: Mapping[str, str], seat: Seat) -> str:
-    """The line of a reply that tells it; empty if the client's own says the same."""
+def set_cookie(identities: Identities, given: Mapping[str, str], seat: Seat) -> str:
+    """The line of a reply that tells it; empty if one of the given cookies says the same."""
     session, name = seat.session, seat.served.pool.replicas.name
     pins = {**session.pins, **({name: seat.home} if seat.home else {})}
     told = identities.write(Session(session.id, session.source, pins))
-    if cookies(headers).get(identities.cookie) == told:
+    if given.get(identities.cookie) == told:
         return ""
     return f"Set-Cookie: {identities.cookie}={told}; HttpOnly; Path=/; SameSite=Lax\r\n"

@@ -4,6 +4,7 @@ import logging
 import math
 import re
 import secrets
+from collections.abc import Mapping
 from functools import cached_property
 
 from attrs import define
@@ -13,7 +14,7 @@ from gateway.codec import encode
 from gateway.dialects import Dialect
 from gateway.dialects.envelope import openai_error
 from gateway.errors import BadRequest, GatewayError
-from gateway.web.cookies import set_cookie
+from gateway.web.cookies import cookies, set_cookie
 from gateway.web.paths import CallPath
 from gateway.web.seat import Seat
 from gateway.wire.accepted import Accepted
@@ -45,6 +46,11 @@ class Exchange:
         given = self.request.headers.get("X-Request-Id")
         return given if given is not None and is_call_id(given) else new_call_id()
 
+    @cached_property
+    def cookies(self) -> Mapping[str, str]:
+        """The client's."""
+        return cookies(self.request.headers)
+
     def check_id(self) -> None:
         """Raises BadRequest for an X-Request-Id that cannot be passed on."""
         if self.request.headers.get("X-Request-Id", self.id) != self.id:
@@ -55,7 +61,7 @@ class Exchange:
         told = {"Content-Type": content_type, "X-Request-Id": self.id}
         lines = [f"{name}: {value}\r\n" for name, value in (told | self._told()).items()]
         if self.seat is not None and self.seat.replica is not None:
-            lines.append(set_cookie(self.parts.identities, self.request.headers, self.seat))
+            lines.append(set_cookie(self.parts.identities, self.cookies, self.seat))
         return "".join(lines).encode("utf-8", "surrogateescape")
 
     def _told(self) -> dict[str, str]:

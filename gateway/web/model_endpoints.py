@@ -13,7 +13,6 @@ from gateway.errors import Overloaded
 from gateway.gateway import Gateway
 from gateway.web.answers import Make
 from gateway.web.asked import Asked
-from gateway.web.cookies import cookies
 from gateway.web.delivery import Delivery
 from gateway.web.encodings import decoded
 from gateway.web.exchange import Exchange
@@ -91,8 +90,9 @@ class ModelEndpoints:
             raw = decoded(encoding, raw, exchange.parts.config.limits.body)
         body = decode_request(raw)
         served = exchange.parts.catalog.find(body.get("model"), path.model)
-        headers = request.headers
-        session = exchange.parts.identities.identify(path.session, headers, cookies(headers), body)
+        session = exchange.parts.identities.identify(
+            path.session, request.headers, exchange.cookies, body
+        )
         seat = exchange.seat = Seat(served, session)
         kind = _KINDS[path.endpoint]
         meter = Meter(seat, kind)

@@ -41,7 +41,7 @@ def test_a_client_is_told_its_session() -> None:
 
 def test_what_a_client_says_itself_is_not_told_again() -> None:
     value = IDENTITIES.write(Session("s", "header"))
-    assert set_cookie(IDENTITIES, {"Cookie": f"a=1; gym_gateway={value}"}, seat("s")) == ""
+    assert set_cookie(IDENTITIES, cookies({"Cookie": f"a=1; gym_gateway={value}"}), seat("s")) == ""
 
 
 def test_replicas_of_other_models_stay_in_it() -> None:
