@@ -3,6 +3,7 @@
 import zlib
 
 from gateway.errors import BadRequest, TooLarge
+from gateway.wire.site import TOO_LONG
 
 _WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 """What zlib has to be told of the format."""
@@ -35,10 +36,7 @@ def _inflated(name: str, raw: bytes, longest: int) -> bytes:
     except zlib.error:
         raise BadRequest(f"the body cannot be read: it is not {name}") from None
     if len(body) > longest:
-        raise TooLarge(LONGER)
+        raise TooLarge(TOO_LONG)
     if not inflater.eof:
         raise BadRequest(f"the body cannot be read: its {name} is cut off")
     return body
-
-
-LONGER = "the request body is larger than limits.body allows"

@@ -8,7 +8,6 @@ from attrs import frozen
 
 from gateway.errors import BadRequest, TooLarge
 from gateway.gateway import Gateway
-from gateway.web.encodings import LONGER
 from gateway.web.exchange import Exchange
 from gateway.web.model_endpoints import ModelEndpoints
 from gateway.web.paths import CallPath, call_path
@@ -48,6 +47,6 @@ class Front:
     def refuse(self, connection: Accepted, status: int, message: str) -> None:
         """Answer what is no request; what it holds may be a key, so the log does not quote it."""
         logger.info("refused a malformed HTTP request")
-        error = TooLarge(LONGER) if status == 413 else BadRequest(message, status=status)
+        error = TooLarge(message) if status == 413 else BadRequest(message, status=status)
         nothing = Request(b"", b"", [], keep_alive=False, chunked=False)
         Exchange(nothing, CallPath("", ""), connection, self.gateway.parts).fail(error)

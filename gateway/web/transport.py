@@ -10,9 +10,9 @@ from gateway.assembly import Parts
 from gateway.codec import encode
 from gateway.dialects.envelope import openai_error
 from gateway.errors import BadRequest, GatewayError, NotFound, TooLarge
-from gateway.web.encodings import LONGER
 from gateway.web.exchange import WRONG_ID, is_call_id, new_call_id
 from gateway.web.paths import call_path
+from gateway.wire.site import TOO_LONG
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def error_response(request: web.Request, error: GatewayError) -> web.Response:
 
 def _from_http(request: web.Request, error: web.HTTPException) -> web.Response:
     if isinstance(error, web.HTTPRequestEntityTooLarge):
-        return error_response(request, TooLarge(LONGER))
+        return error_response(request, TooLarge(TOO_LONG))
     if isinstance(error, web.HTTPNotFound) and call_path(request.path_qs.encode()) is not None:
         error = web.HTTPMethodNotAllowed(request.method, ["POST"])
     if isinstance(error, web.HTTPNotFound):

@@ -9,7 +9,7 @@ import httptools
 
 from gateway.wire.opening import opening
 from gateway.wire.request import Request
-from gateway.wire.site import Responder, Site
+from gateway.wire.site import TOO_LONG, Responder, Site
 
 LONGEST_HEAD = 2**17
 """Bytes of a request's line and headers, and between two pieces of its body."""
@@ -255,7 +255,7 @@ class Accepted(asyncio.Protocol):
             self._write(_CONTINUE)
 
     def _too_long(self) -> None:
-        self._refuse(413, "the request body is larger than limits.body allows")
+        self._refuse(413, TOO_LONG)
 
     def on_body(self, data: bytes) -> None:
         self._head = 0

@@ -7,6 +7,8 @@ from gateway.wire.request import Request
 if TYPE_CHECKING:
     from gateway.wire.accepted import Accepted
 
+TOO_LONG = "the request body is larger than limits.body allows"
+
 
 class Responder(Protocol):
     """Whoever answers a request; it is told what becomes of the connection meanwhile."""
