@@ -110,8 +110,8 @@ class Received(Message):
     bytes: int
 
 
-class Seek(Message):
-    """Which other worker makes the call that this one repeats? Answered with Known."""
+class Repeating(Message):
+    """A call that may repeat another; see `Fingerprint`."""
 
     number: int
     session: str
@@ -119,6 +119,10 @@ class Seek(Message):
     body: str
     key: str | None
     retry: bool
+
+
+class Seek(Repeating):
+    """Which other worker makes the call that this one repeats? Answered with Known."""
 
 
 class Familiar(Message):
@@ -240,15 +244,8 @@ class Known(Message):
     path: str
 
 
-class Recall(Message):
+class Recall(Repeating):
     """Does the worker know this call? Answered with Familiar."""
-
-    number: int
-    session: str
-    path: str
-    body: str
-    key: str | None
-    retry: bool
 
 
 FromSupervisor = (

@@ -325,6 +325,13 @@ async def test_a_wrong_configuration_changes_nothing(tmp_path: Path) -> None:
         assert (await made.post()).status == 200
 
 
+async def until_draining(made: Crew) -> None:
+    async def refused() -> bool:
+        return (await made.get("/ready")).status == 503
+
+    await until(refused)
+
+
 async def test_after_a_signal_the_calls_of_all_workers_end_well(tmp_path: Path) -> None:
     go = asyncio.Event()
     async with FakeVllm() as fake, crew(tmp_path, fake) as made:
@@ -333,11 +340,7 @@ async def test_after_a_signal_the_calls_of_all_workers_end_well(tmp_path: Path) 
         calls = [asyncio.create_task(one.post()) for one in connections]
         await fake.received(2)
         made.gateway.process.send_signal(signal.SIGTERM)
-
-        async def refused() -> bool:
-            return (await made.get("/ready")).status == 503
-
-        await until(refused)
+        await until_draining(made)
         late = await made.post()
         go.set()
         answers = await asyncio.gather(*calls)
@@ -353,11 +356,7 @@ async def test_a_second_signal_ends_the_calls_of_all_workers(tmp_path: Path) -> 
         calls = [asyncio.create_task(one.post()) for one in connections]
         await fake.received(2)
         made.gateway.process.send_signal(signal.SIGTERM)
-
-        async def refused() -> bool:
-            return (await made.get("/ready")).status == 503
-
-        await until(refused)
+        await until_draining(made)
         made.gateway.process.send_signal(signal.SIGINT)
         assert await asyncio.to_thread(made.gateway.process.wait) == 0
         await fake.client_left(1)
