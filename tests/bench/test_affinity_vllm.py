@@ -10,7 +10,7 @@ from tests.vllm_server import NEEDS_VLLM, serve
 pytestmark = NEEDS_VLLM
 
 
-async def test_with_affinity_far_more_prompt_tokens_are_cached(tmp_path: Path) -> None:
+async def test_with_affinity_more_prompt_tokens_are_cached(tmp_path: Path) -> None:
     python, models = os.environ["VLLM_PYTHON"], Path(os.environ["TINY_MODELS"])
     with serve("plain", python, models, tmp_path) as one:
         with serve("plain", python, models, tmp_path) as two:
@@ -20,4 +20,6 @@ async def test_with_affinity_far_more_prompt_tokens_are_cached(tmp_path: Path) -
     print(report(rounds))
     kept, dealt = rounds
     assert {len(places) for places in kept.places.values()} == {1}
-    assert kept.cached > dealt.cached + 0.1
+    # How much more depends on how often the others happened to move.
+    assert any(len(places) > 1 for places in dealt.places.values())
+    assert kept.cached > dealt.cached
