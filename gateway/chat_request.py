@@ -104,14 +104,15 @@ def metadata_object(chat: Json, key: str) -> Json:
     OpenAI's API allows only strings there, so it may be written as JSON text. Raises
     BadRequest for anything else.
     """
-    value, path = (chat.get("metadata") or {}).get(key), f"metadata.{key}"
+    value = (chat.get("metadata") or {}).get(key)
+    if value is None:
+        return {}
+    path = f"metadata.{key}"
     if isinstance(value, str):
         try:
             value = decode(value)
         except ValueError:
             raise BadRequest(f"{path} is not valid JSON", param=path) from None
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
+    if not isinstance(value, dict | None):
         raise BadRequest(f"{path} must be an object, or one written as JSON", param=path)
-    return value
+    return value or {}

@@ -9,7 +9,7 @@ import orjson
 from attrs import field, frozen
 
 from gateway.core import Json
-from gateway.errors import BadRequest
+from gateway.errors import BadRequest, GatewayError
 
 BUNDLE = ("prompt_token_ids", "generation_token_ids", "generation_log_probs")
 """What a message carries for the trainer, all three or none."""
@@ -22,15 +22,26 @@ TOO_DEEP = f"the body is nested deeper than {DEPTH} levels"
 class Raw:
     """A value that is not decoded; an array of numbers takes a fifth of its room so."""
 
-    raw: bytes = field(repr=False)
+    raw: bytes | memoryview = field(repr=False)
 
     @property
     def kind(self) -> type:
         """``list``, ``dict``, or ``object`` for anything else."""
-        return _KINDS.get(self.raw[:1], object)
+        return _KINDS.get(bytes(self.raw[:1]), object)
+
+    def written(self) -> bytes:
+        """As it is sent on; raises GatewayError for what cannot be."""
+        return bytes(self.raw)
 
 
 _KINDS: dict[bytes, type] = {b"[": list, b"{": dict}
+
+
+class Verbatim(Json):
+    """A JSON object together with the text that it was read from."""
+
+    __slots__ = ("raw",)
+    raw: bytes
 
 
 def encode(value: Any) -> bytes:
@@ -42,12 +53,14 @@ def encode(value: Any) -> bytes:
     try:
         return orjson.dumps(value, default=_as_it_is)
     except orjson.JSONEncodeError as error:
+        if isinstance(error.__cause__, GatewayError):
+            raise error.__cause__ from None
         raise BadRequest(f"the request cannot be sent on: {error}") from None
 
 
 def _as_it_is(value: object) -> orjson.Fragment:
     if isinstance(value, Raw):
-        return orjson.Fragment(value.raw)
+        return orjson.Fragment(value.written())
     raise TypeError
 
 

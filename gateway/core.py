@@ -7,11 +7,15 @@ from typing import Any, Literal, Protocol
 
 from attrs import field, frozen
 
+from gateway.batches import Batches
+
 Json = dict[str, Any]
 Chunk = Json
 """One ``chat.completion.chunk``; a complete reply is a stream of one (see `chunks`)."""
 
 Transform = Callable[[AsyncIterator[Chunk]], AsyncIterator[Chunk]]
+See = Callable[[Chunk], object]
+End = Callable[[BaseException | None], object]
 
 
 class Ask(Protocol):
@@ -87,6 +91,9 @@ class Call:
 async def _nothing() -> None: ...
 
 
+def _unheeded(_: BaseException | None) -> None: ...
+
+
 @frozen
 class Reply:
     """What comes back: chunks, and how to stop them."""
@@ -104,22 +111,29 @@ class Reply:
     @classmethod
     def of(cls, *chunks: Chunk, **fields: Any) -> "Reply":
         """A reply of these chunks, made by the gateway itself."""
-
-        async def given() -> AsyncIterator[Chunk]:
-            for chunk in chunks:
-                yield chunk
-
-        return cls(given(), **fields)
+        return cls(Batches.given(chunks), **fields)
 
     def through(self, transform: Transform) -> "Reply":
         """
         The reply seen through an async generator function over its chunks.
 
-        The only way to wrap: closing a generator leaves the one it reads from suspended,
+        The only way to change them: closing a generator leaves the one it reads from suspended,
         with the replica generating for nobody, so this closes both ends in order.
         """
-        outer = transform(self.chunks)
+        return self._with(transform(self.chunks))
 
+    def watched(self, see: See, end: End = _unheeded) -> "Reply":
+        """
+        The reply whose chunks are shown on their way, and then what ended it, if not the last.
+
+        They are not changed, so a stream goes to the client byte for byte, and all that came
+        together goes together.
+        """
+        chunks = Batches.of(self.chunks)
+        chunks.watch(see, end)
+        return self._with(chunks)
+
+    def _with(self, outer: AsyncIterator[Chunk]) -> "Reply":
         async def aclose() -> None:
             try:
                 await getattr(outer, "aclose", _nothing)()

@@ -70,7 +70,8 @@ def families(known: Known) -> Iterator[Metric]:
     """All of it, in the order of the page."""
     yield _counter(
         "gateway_calls",
-        "Calls that ended, by the class of their status; left: the client went away.",
+        "Calls that ended, by the class of their status; left: the client went away; "
+        "broken: the worker died.",
         ("dialect", "status"),
         known,
         lambda counts: counts.calls,

@@ -131,7 +131,9 @@ class Gateway:
         self.table.live, self.table.spill_above = sessions.live, sessions.spill_above
         self.answers.grace = sessions.retry_grace
         self.upstream.connect_timeout = new.limits.connect_timeout
-        for name in ("listen", "limits.body") if self.dispatching is None else ():
+        for name in (
+            ("listen", "limits.body", "limits.send_timeout") if self.dispatching is None else ()
+        ):
             setting = attrgetter(name)
             if setting(old) != setting(new):
                 logger.warning("%s has changed, which counts only after a restart", name)

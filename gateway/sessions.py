@@ -5,15 +5,19 @@ import re
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
+from functools import lru_cache
 
-from attrs import evolve, frozen
+from attrs import frozen
 from itsdangerous import BadData, Signer
 
 from gateway import config
 from gateway.codec import decode, encode
 from gateway.core import Json, Session
 from gateway.errors import BadRequest
+from gateway.ids import new_id
 
+KNOWN = 4096
+"""Cookies that are not signed anew for clients that do not send them back."""
 _VALID = re.compile(r"[\x21-\x7e]{1,256}")
 
 
@@ -36,8 +40,7 @@ class Identities:
         if options.secret is None and old is not None:
             return cls(options.headers, options.cookie, old._signer)
         secret = options.secret or secrets.token_hex(32)
-        signer = Signer(secret, salt="gym-gateway.session", digest_method=hashlib.sha256)
-        return cls(options.headers, options.cookie, signer)
+        return cls(options.headers, options.cookie, _signer(secret))
 
     def identify(
         self, path: str | None, headers: Mapping[str, str], cookies: Mapping[str, str], body: Json
@@ -49,7 +52,7 @@ class Identities:
         if stated is None:
             return known or self._from_body(body)
         pins = known.pins if known is not None and known.id == stated.id else stated.pins
-        return evolve(stated, pins=pins)
+        return Session(stated.id, stated.source, pins)
 
     def read(self, cookie: str) -> Session | None:
         """The session in a cookie of ours; None for any other."""
@@ -61,8 +64,7 @@ class Identities:
 
     def write(self, session: Session) -> str:
         """The cookie's value; the same for the same session and replicas."""
-        told = urlsafe_b64encode(encode([session.id, dict(sorted(session.pins.items()))]))
-        return self._signer.sign(told.rstrip(b"=")).decode()
+        return _written(self._signer, session.id, tuple(sorted(session.pins.items())))
 
     def _stated(self, path: str | None, headers: Mapping[str, str]) -> Session | None:
         if path is not None:
@@ -76,10 +78,22 @@ class Identities:
     def _from_body(body: Json) -> Session:
         key = body.get("prompt_cache_key")
         if not isinstance(key, str) or not key:
-            return Session(secrets.token_hex(16))
+            return Session(new_id())
         if not _VALID.fullmatch(key):
             key = hashlib.sha256(key.encode()).hexdigest()
         return Session(key, "prompt_cache_key")
+
+
+@lru_cache(KNOWN)
+def _written(signer: Signer, id: str, pins: tuple[tuple[str, str], ...]) -> str:
+    told = urlsafe_b64encode(encode([id, dict(pins)]))
+    return signer.sign(told.rstrip(b"=")).decode()
+
+
+def _signer(secret: str) -> Signer:
+    """With a key that is derived once, not for every cookie."""
+    key = Signer(secret, salt="gym-gateway.session", digest_method=hashlib.sha256).derive_key()
+    return Signer(key, key_derivation="none", digest_method=hashlib.sha256)
 
 
 def _checked(value: str, what: str) -> str:

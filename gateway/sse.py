@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from attrs import define, field
 
-from gateway.codec import encode
+from gateway.codec import Verbatim, encode
 from gateway.core import Json
 
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -23,9 +23,15 @@ class Event:
             return b"data: %b\n\n" % data
         return b"event: %b\ndata: %b\n\n" % (self.name.encode(), data)
 
+    def passed_on(self) -> bytes:
+        """The same, its data as it came if it was received and nobody has changed it."""
+        data = self.data
+        return b"data: %b\n\n" % data.raw if type(data) is Verbatim else self.encode()
+
 
 DONE = Event("[DONE]")
 """Ends the streams of the OpenAI APIs."""
+_DATA = b"data: "
 
 
 @define(eq=False)
@@ -45,6 +51,17 @@ class Splitter:
 
     def feed(self, part: bytes) -> list[bytes]:
         """The events that end in the next part."""
+        return self._whole(part) or self._by_line(part)
+
+    def _whole(self, part: bytes) -> list[bytes]:
+        """The events of a part that is nothing but whole ones, of one line each; else nothing."""
+        if self._data or any(self._pieces) or not part.startswith(_DATA):
+            return []
+        events = part[6:-2].split(b"\n\n" + _DATA)
+        plain = part.endswith(b"\n\n") and b"\r" not in part
+        return events if plain and part.count(b"\n") == 2 * len(events) else []
+
+    def _by_line(self, part: bytes) -> list[bytes]:
         first, *lines = part.split(b"\n")
         self._pieces.append(first)
         if not lines:
@@ -58,7 +75,7 @@ class Splitter:
     def _events(self, lines: list[bytes]) -> list[bytes]:
         events, data = [], self._data
         for line in lines:
-            if line.startswith(b"data: "):
+            if line.startswith(_DATA):
                 data.append(line[6:])
             elif not line and data:
                 events.append(data[0] if len(data) == 1 else b"\n".join(data))

@@ -14,6 +14,7 @@ from gateway.errors import BadRequest
 logger = logging.getLogger(__name__)
 
 GUIDED = ("guided_json", "guided_regex", "guided_choice", "guided_grammar")
+_OLD = frozenset(("reasoning", *GUIDED))
 
 
 @frozen
@@ -42,7 +43,9 @@ class ExtraBody:
         verify_fields({k: v for k, v in body.items() if k not in call.body})
         return await handler(call.without(*call.body).replace(**body))
 
-    def _respelt(self, layer: Mapping[str, Any], model: str) -> Json:
+    def _respelt(self, layer: Mapping[str, Any], model: str) -> Mapping[str, Any]:
+        if _OLD.isdisjoint(layer):
+            return layer
         layer = _with_effort(layer)
         guided = {k: layer[k] for k in GUIDED if layer.get(k) is not None}
         rest = {k: v for k, v in layer.items() if k not in GUIDED}

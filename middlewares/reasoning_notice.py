@@ -1,7 +1,6 @@
 """A word about reasoning that nobody asked to be told apart."""
 
 import logging
-from collections.abc import AsyncIterator
 
 from attrs import field, frozen
 
@@ -22,16 +21,12 @@ class ReasoningNotice:
     _once: Once = field(factory=lambda: Once(logger), init=False)
 
     async def __call__(self, call: Call, handler: Handler) -> Reply:
-        reply = await handler(call)
+        def see(chunk: Chunk) -> None:
+            for choice in chunk["choices"]:
+                if reasoning(choice["delta"]):
+                    self._warn(call.model)
 
-        async def watched(chunks: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
-            async for chunk in chunks:
-                for choice in chunk["choices"]:
-                    if reasoning(choice["delta"]):
-                        self._warn(call.model)
-                yield chunk
-
-        return reply.through(watched)
+        return (await handler(call)).watched(see)
 
     def _warn(self, model: str) -> None:
         self._once(

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
 
 from attrs import define, field, frozen
 
@@ -29,11 +28,10 @@ class RequestLog:
         try:
             reply = await handler(call)
         except BaseException as error:
-            line.fail(error)
-            line.write()
+            line.over(error)
             raise
         line.reply = reply
-        return reply.through(line.watch)
+        return reply.watched(line.see, line.over)
 
 
 @define
@@ -45,17 +43,6 @@ class _Line:
     usage: Json | None = None
     end: str = "unfinished"
     error: GatewayError | None = None
-
-    async def watch(self, chunks: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
-        try:
-            async for chunk in chunks:
-                self.see(chunk)
-                yield chunk
-        except BaseException as error:
-            self.fail(error)
-            raise
-        finally:
-            self.write()
 
     def see(self, chunk: Chunk) -> None:
         if self.first is None:
@@ -75,6 +62,11 @@ class _Line:
             self.end = "500"
         elif self.end == "unfinished":
             self.end = "client_left"
+
+    def over(self, error: BaseException | None) -> None:
+        if error is not None:
+            self.fail(error)
+        self.write()
 
     def write(self) -> None:
         call, at = self.call, self.reply or self.error

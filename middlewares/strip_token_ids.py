@@ -2,7 +2,7 @@
 
 from attrs import frozen
 
-from gateway.chunks import ARRAYS, has_arrays
+from gateway.chunks import ARRAYS
 from gateway.core import Call, Handler, Json, Reply
 
 
@@ -17,9 +17,12 @@ class StripTokenIds:
 
     async def __call__(self, call: Call, handler: Handler) -> Reply:
         messages = call.body["messages"]
-        if any(map(has_arrays, messages)):
+        if not all(map(_ARRAYS.isdisjoint, messages)):
             call = call.replace(messages=[_stripped(message) for message in messages])
         return await handler(call)
+
+
+_ARRAYS = frozenset(ARRAYS)
 
 
 def _stripped(message: Json) -> Json:

@@ -1,5 +1,6 @@
 """Token ids and log probabilities for training, on the message itself."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence, Set
 from typing import Any
@@ -24,6 +25,9 @@ from gateway.core import Call, Chunk, Handler, Json, Once, Reply
 from gateway.errors import BadRequest, UpstreamError
 
 logger = logging.getLogger(__name__)
+
+MANY = 4096
+"""Tokens that come at once, from which on other calls get their turn in between."""
 
 
 @frozen
@@ -173,7 +177,8 @@ class _Capture:
         return chunk
 
     async def _choice(self, choice: Json) -> Json:
-        self._gather(choice)
+        if self._gather(choice) > MANY:
+            await asyncio.sleep(0)  # to read them took milliseconds, and so will writing them
         choice = {**choice, "delta": self._told(choice["delta"])}
         if choice.get("finish_reason") and not self.done:
             self.done = True
@@ -185,13 +190,15 @@ class _Capture:
                 choice[name] = None
         return choice
 
-    def _gather(self, choice: Json) -> None:
+    def _gather(self, choice: Json) -> int:
+        """How many tokens were read."""
         if (ids := token_ids(choice)) is not None:
             self.ids.append(ids)
         if (values := log_probs(choice)) is not None:
             self.log_probs.append(values)
         if self.spelt and (entries := token_entries(choice)) is not None:
             self.entries.append(entries)
+        return len(values or ())
 
     def _told(self, delta: Json) -> Json:
         if self._hidden.isdisjoint(delta):
@@ -245,6 +252,14 @@ def _checked(bundle: Json) -> Json:
         raise UpstreamError(
             f"the replica gave {length(ids)} token ids but {length(log_probs)} log probabilities"
         )
-    if None in opened(log_probs):
+    if not _are_numbers(opened(log_probs)):
         raise UpstreamError("the replica gave a token without a log probability")
     return bundle
+
+
+def _are_numbers(values: list[Any]) -> bool:
+    try:
+        sum(values)  # which tells it four times faster than a search for null
+    except TypeError:
+        return False
+    return True

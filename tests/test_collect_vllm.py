@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +13,7 @@ from gateway.core import Json
 from tests.collect_process import Collected, collect, rollouts
 from tests.gateway_process import gateway
 from tests.tool_server import ToolServer
-from tests.vllm_server import NEEDS_VLLM, VllmServer, serve
+from tests.vllm_server import NEEDS_VLLM, VllmServer
 
 pytestmark = NEEDS_VLLM
 
@@ -75,18 +74,17 @@ def row(number: int) -> Json:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    python, models = os.environ["VLLM_PYTHON"], Path(os.environ["TINY_MODELS"])
+def run(
+    reasoning_vllm: tuple[VllmServer, VllmServer], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Run]:
+    one, two = reasoning_vllm
     folder = tmp_path_factory.mktemp("collect")
-    with serve("reasoning", python, models, folder) as one:
-        with serve("reasoning", python, models, folder) as two:
-            urls = {"one": one.url, "two": two.url}
-            (folder / "models.yaml").write_text(CONFIGURATION.format(**urls))
-            with gateway(str(folder / "models.yaml"), folder=folder) as served:
-                rows, output = folder / "rows.jsonl", folder / "rollouts.jsonl"
-                rows.write_text("".join(json.dumps(row(n)) + "\n" for n in range(ROWS)))
-                done = asyncio.run(collected(served.url, rows, output))
-                yield Run(done, rollouts(output), output, one)
+    (folder / "models.yaml").write_text(CONFIGURATION.format(one=one.url, two=two.url))
+    with gateway(str(folder / "models.yaml"), folder=folder) as served:
+        rows, output = folder / "rows.jsonl", folder / "rollouts.jsonl"
+        rows.write_text("".join(json.dumps(row(n)) + "\n" for n in range(ROWS)))
+        done = asyncio.run(collected(served.url, rows, output))
+        yield Run(done, rollouts(output), output, one)
 
 
 async def collected(url: str, rows: Path, output: Path) -> Collected:

@@ -14,12 +14,11 @@ import pytest
 from tests.faults import incidents, verdict
 from tests.faults.crowd import crowd
 from tests.faults.descriptors import descriptors
-from tests.faults.engines import MODEL, Engine, engines
 from tests.faults.fleet import Fleet
 from tests.faults.incidents import Incident, meeting, undergo
 from tests.faults.trial import Trial, all_up, complaints, nothing_is_left, trial
 from tests.gateway_process import Gateway, gateway
-from tests.vllm_server import NEEDS_VLLM
+from tests.vllm_server import NEEDS_VLLM, Engine, engines
 
 BEFORE = {
     "reset": meeting("reset", moves=1),
@@ -129,7 +128,7 @@ def forced(nonce: str) -> dict[str, Any]:
 async def test_of_real_engines_that_freeze_and_die_only_streams_break_off(
     size: int, tmp_path: Path
 ) -> None:
-    with engines(tmp_path) as (one, two), real(tmp_path, one, two) as served:
+    with engines(tmp_path, "plain", "plain") as [one, two], real(tmp_path, one, two) as served:
         async with aiohttp.ClientSession() as http:
             await all_up(http, served)
             before = len(descriptors(served.process.pid))
@@ -159,7 +158,7 @@ def real(folder: Path, *behind: Engine) -> AbstractContextManager[Gateway]:
     written = {
         "listen": {"port": 0},
         "health": {"every": 2, "timeout": 2, "failures": 2},
-        "models": {"policy": {"base_url": urls, "model": MODEL}},
+        "models": {"policy": {"base_url": urls, "model": behind[0].server.model}},
     }
     (folder / "gateway.yaml").write_text(json.dumps(written))
     return gateway(str(folder / "gateway.yaml"), folder=folder)

@@ -1,7 +1,8 @@
-"""What is done once: parsing a body, and writing what has come together."""
+"""What is done once: reading a body, writing what came together, giving back what a call took."""
 
+import gc
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -122,9 +123,9 @@ def burst() -> Raw:
         {
             **chunk,
             "prompt_token_ids": [1, 2] if number == 0 else None,
-            "choices": [{**choice, "delta": {"content": f"word {number} "}}],
+            "choices": [{**choice, "delta": {"content": f"word {number} "}, "finish_reason": end}],
         }
-        for number in range(EVENTS)
+        for number, end in enumerate([None] * (EVENTS - 1) + ["stop"])
     ]
     return Raw(b"".join(sse.Event(event).encode() for event in events) + sse.DONE.encode())
 
@@ -142,3 +143,34 @@ async def test_events_that_come_in_one_piece_leave_in_a_few(
     whole = b"".join(data for data, _ in read)
     assert whole.count(b"word 199 ") >= 1
     assert sum(end for _, end in read) <= 4
+
+
+@pytest.fixture
+def cycles() -> Iterator[list[object]]:
+    """What reference counts do not give back, once it was looked for."""
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    yield gc.garbage
+    gc.set_debug(0)
+    gc.garbage.clear()
+    gc.enable()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("fields", [{}, TRAINING], ids=["plain", "training"])
+@pytest.mark.parametrize("path", BODIES)
+async def test_a_call_leaves_nothing_for_the_garbage_collector(
+    fake: FakeVllm, cycles: list[object], path: str, fields: Mapping[str, Any], stream: bool
+) -> None:
+    """To collect it costs every call, and what is used again is not what the caches hold."""
+    async with serving(fake, **fields) as client:
+        told = burst() if stream else said(codec.encode(with_token_ids(plausible.reply())))
+        fake.script(told, told, path=ENGINE.get(path, path))
+        for _ in range(2):
+            answer = await client.post({**BODIES[path], "stream": stream}, path)
+            assert answer.status == 200
+            await client.gateway.answers.idle.wait()
+        gc.collect()
+        left = [type(found) for found in cycles]
+    assert [kind for kind in left if kind.__module__.startswith(("gateway", "middlewares"))] == []

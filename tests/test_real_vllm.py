@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -20,7 +19,7 @@ from gateway.chunks import fold
 from gateway.core import Chunk, Json
 from gateway.sse import parse
 from tests.gateway_process import Gateway, gateway
-from tests.vllm_server import NEEDS_VLLM, VllmServer, serve
+from tests.vllm_server import NEEDS_VLLM, VllmServer
 
 pytestmark = NEEDS_VLLM
 
@@ -87,13 +86,8 @@ class Engines:
 
 
 @pytest.fixture(scope="module")
-def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
-    python, models = os.environ["VLLM_PYTHON"], Path(os.environ["TINY_MODELS"])
-    folder = tmp_path_factory.mktemp("vllm")
-    with serve("plain", python, models, folder) as plain:
-        with serve("reasoning", python, models, folder) as one:
-            with serve("reasoning", python, models, folder) as two:
-                yield Engines(plain, one, two)
+def engines(plain_vllm: VllmServer, reasoning_vllm: tuple[VllmServer, VllmServer]) -> Engines:
+    return Engines(plain_vllm, *reasoning_vllm)
 
 
 @pytest.fixture(scope="module")

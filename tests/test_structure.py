@@ -23,6 +23,7 @@ GROUPS = {
 
 CONTRACT = (
     "core",
+    "batches",
     "errors",
     "arrays",
     "chunks",

@@ -15,7 +15,7 @@ from gateway.tryout.token_ids import REWRITTEN
 from tests.fake_vllm import FakeVllm, Hang
 from tests.gateway.commands import running, write
 from tests.gateway_process import ROOT, Gateway, gateway
-from tests.vllm_server import NEEDS_VLLM, VllmServer, serve
+from tests.vllm_server import NEEDS_VLLM, VllmServer
 
 FORMS = [
     f"{language}, {form}"
@@ -118,11 +118,9 @@ models:
 """
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer]:
-    python, models = os.environ["VLLM_PYTHON"], Path(os.environ["TINY_MODELS"])
-    with serve("reasoning", python, models, tmp_path_factory.mktemp("vllm")) as server:
-        yield server
+@pytest.fixture
+def engine(reasoning_vllm: tuple[VllmServer, VllmServer]) -> VllmServer:
+    return reasoning_vllm[0]
 
 
 @pytest.fixture

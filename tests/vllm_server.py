@@ -8,8 +8,9 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from attrs import frozen
@@ -77,31 +78,56 @@ class VllmServer:
         return becomes(lambda: self.running() == running, within)
 
 
+@frozen
+class Engine:
+    """A server that may be stopped and killed, with all its processes in one group."""
+
+    server: VllmServer
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    @property
+    def name(self) -> str:
+        """As the gateway calls it."""
+        return urlsplit(self.server.url).netloc
+
+    def signal(self, number: int) -> None:
+        os.killpg(self.process.pid, number)
+
+    def wait_until_up(self) -> None:
+        up = becomes(lambda: self.process.poll() is not None or healthy(self.server), START_LIMIT)
+        if not up:
+            raise TimeoutError(f"no vLLM after {START_LIMIT} s:\n{tail(self.log)}")
+        if self.process.poll() is not None:
+            raise RuntimeError(f"vLLM ended with {self.process.returncode}:\n{tail(self.log)}")
+        warm_up(self.server)
+
+
 @contextmanager
-def serve(kind: str, python: str, models: Path, folder: Path) -> Iterator[VllmServer]:
-    """A server of the tiny model of this kind, with its log in the folder."""
+def engines(folder: Path, *kinds: str) -> Iterator[list[Engine]]:
+    """Servers of the tiny models of these kinds, which start at the same time; they log there."""
+    with ExitStack() as running:
+        started = [_start(kind, folder, running) for kind in kinds]
+        for engine in started:
+            engine.wait_until_up()
+        yield started
+
+
+def _start(kind: str, folder: Path, running: ExitStack) -> Engine:
     port = free_port()
     log = folder / f"{kind}-{port}.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command(kind, python, port),
-            cwd=models,
+            command(kind, os.environ["VLLM_PYTHON"], port),
+            cwd=os.environ["TINY_MODELS"],
             env={**os.environ, **ENVIRONMENT},
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    server = VllmServer(f"tiny-{kind}", f"http://127.0.0.1:{port}")
-    try:
-        if not becomes(lambda: process.poll() is not None or healthy(server), START_LIMIT):
-            raise TimeoutError(f"no vLLM after {START_LIMIT} s:\n{tail(log)}")
-        if process.poll() is not None:
-            raise RuntimeError(f"vLLM ended with {process.returncode}:\n{tail(log)}")
-        warm_up(server)
-        yield server
-    finally:
-        end(process)
+    running.callback(end, process)
+    return Engine(VllmServer(f"tiny-{kind}", f"http://127.0.0.1:{port}"), process, log)
 
 
 def command(kind: str, python: str, port: int) -> list[str]:

@@ -80,6 +80,10 @@ class Limits:
         default=None, validator=rules.positive, metadata={"unit": "seconds"}
     )
     """Seconds that a call may take in all, waiting and tries included."""
+    send_timeout: float = field(
+        default=60.0, validator=rules.positive, metadata={"unit": "seconds"}
+    )
+    """Seconds for which a client may read nothing of its reply, until it is left; as nginx's."""
     drain: float = field(default=300.0, validator=rules.not_negative, metadata={"unit": "seconds"})
     """Seconds that running calls get to finish after a signal to stop; a second one ends them."""
 

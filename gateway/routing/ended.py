@@ -17,9 +17,9 @@ class Ended:
     """All about a call that is over."""
 
     dialect: str
-    """How the metrics call what the client speaks."""
+    """How the metrics call what the client speaks; ``unknown`` of one that broke."""
     outcome: str
-    """The class of its status, ``2xx``, or ``left`` if the client went away."""
+    """The class of its status, ``2xx``; ``left`` by its client, ``broken`` with its worker."""
     seconds: float
     replica: str | None = None
     """None if it reached none."""

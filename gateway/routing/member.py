@@ -45,12 +45,13 @@ class Member:
     suspect: bool = True
     """Whether to look at it soon: it is new, or a call on it broke."""
     flights: set[Flight] = field(factory=set)
+    name: str = field(init=False)
     _answered: int = field(default=0, init=False)
     _received: int = field(default=0, init=False)
     """Bytes of the answers to flights that have landed."""
 
-    @property
-    def name(self) -> str:
+    @name.default
+    def _named(self) -> str:
         return self.replica.name
 
     @property

@@ -1,6 +1,5 @@
 """The sessions that the gateway knows: where they are, and what they used."""
 
-import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -9,6 +8,7 @@ from attrs import define, field
 
 from gateway.core import Session
 from gateway.errors import NotFound
+from gateway.ids import new_id
 
 
 @define(eq=False, weakref_slot=False)
@@ -81,7 +81,7 @@ class SessionTable:
 
     def mint(self) -> str:
         """Make a session without calls; its id."""
-        return self._make(secrets.token_hex(16), self.clock()).id
+        return self._make(new_id(), self.clock()).id
 
     def enter(self, id: str) -> Entry:
         """Count a call of the session, which is made if need be; NotFound if it was ended."""

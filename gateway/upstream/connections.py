@@ -56,7 +56,7 @@ class Upstream:
         if response.content_type == "text/event-stream":
             return Reply(await chunks(response), _closing(response), body, headers=passed)
         raw = await read(response)
-        reply = completion(raw)
+        reply = completion(raw, single=body.get("n", 1) == 1)
         if len(raw) > PIECE:
             await asyncio.sleep(0)  # to read it took milliseconds, and so will the pipeline
         return Reply.of(as_chunk(reply), sent=body, headers=passed)

@@ -1,14 +1,19 @@
 """How the answers of replicas are read."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import Any
+
+from attrs import define, field
 
 from gateway import sse
 from gateway.arrays import decode_reply
+from gateway.batches import Batches
 from gateway.chunks import TEXTS
-from gateway.codec import Raw, decode
+from gateway.codec import Raw, Verbatim, decode
 from gateway.core import Chunk, Json
 from gateway.errors import UpstreamError, UpstreamUnreachable
+from gateway.upstream.alike import Alike
 from gateway.upstream.error import from_object, status_in_stream
 from gateway.wire.response import Response
 
@@ -29,44 +34,85 @@ async def read(response: Response) -> bytes:
         response.close()
 
 
+async def _part(response: Response) -> bytes:
+    """What has arrived; raises UpstreamUnreachable when that breaks off, or ends."""
+    try:
+        part = await response.part()
+    except BROKEN as error:
+        raise _broken_off(error) from error
+    if not part:
+        raise UpstreamUnreachable(NO_DONE)
+    return part
+
+
 async def parts(response: Response) -> AsyncIterator[bytes]:
     """The body as it arrives; raises UpstreamUnreachable when it breaks off."""
     try:
-        async for part in response.parts():
+        while part := await response.part():
             yield part
     except BROKEN as error:
         raise _broken_off(error) from error
 
 
-async def chunks(response: Response) -> AsyncIterator[Chunk]:
-    """The chunks of a stream, once the first event is there."""
-    splitter, arriving = sse.Splitter(), parts(response)
+async def chunks(response: Response) -> Batches[Chunk]:
+    """The chunks of a stream, once the first event is there; those of a part are a batch."""
+    stream = _Stream(response)
     try:
-        events: list[bytes] = []
-        while not events:
-            events = splitter.feed(await _next(arriving))
-        first = None if events[0] == DONE else _chunk(events.pop(0))
-        return _chunks(first, events, splitter, arriving)
+        await stream.begin()
     except BaseException:
         response.close()
         raise
+    return Batches(stream.batch, intact=True)
+
+
+@define(eq=False)
+class _Stream:
+    response: Response
+    _splitter: sse.Splitter = field(factory=sse.Splitter)
+    _alike: Alike = field(factory=Alike)
+    _read: list[Chunk] = field(factory=list)
+    _failed: UpstreamError | None = None
+    _over: bool = False
+
+    async def begin(self) -> None:
+        """Wait for the first event; raises the error that it is."""
+        while not (self._read or self._over):
+            await self._more()
+
+    async def batch(self) -> Sequence[Chunk]:
+        """What came together, none at the end; an error only after all that came before it."""
+        while not self._read:
+            if self._over:
+                return ()
+            await self._more()
+        batch, self._read = self._read, []
+        return batch
+
+    async def _more(self) -> None:
+        if self._failed is not None:
+            raise self._failed
+        for event in self._splitter.feed(await _part(self.response)):
+            if event == DONE:
+                self._over = True
+                return
+            try:
+                self._read.append(self._alike.decode(event) or _chunk(event, self._alike))
+            except UpstreamError as error:
+                self._failed = error
+                return
 
 
 async def whole_events(response: Response) -> AsyncIterator[bytes]:
     """The events of a stream byte for byte, once the first one is there."""
     events = sse.whole(parts(response))
     try:
-        return _from(await _next(events), events)
+        first = await anext(events, None)
+        if first is None:
+            raise UpstreamUnreachable(NO_DONE)
+        return _from(first, events)
     except BaseException:
         response.close()
         raise
-
-
-async def _next(arriving: AsyncIterator[bytes]) -> bytes:
-    part = await anext(arriving, None)
-    if part is None:
-        raise UpstreamUnreachable(NO_DONE)
-    return part
 
 
 async def _from(first: bytes, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -75,34 +121,24 @@ async def _from(first: bytes, events: AsyncIterator[bytes]) -> AsyncIterator[byt
         yield event
 
 
-async def _chunks(
-    first: Chunk | None,
-    events: list[bytes],
-    splitter: sse.Splitter,
-    arriving: AsyncIterator[bytes],
-) -> AsyncIterator[Chunk]:
-    if first is not None:
-        yield first
-    while True:
-        for event in events:
-            if event == DONE:
-                return
-            yield _chunk(event)
-        events = splitter.feed(await _next(arriving))
-
-
-def _chunk(event: bytes) -> Chunk:
+def _chunk(event: bytes, alike: Alike) -> Chunk:
     chunk = json_object(event, decode_reply)
     error = chunk.get("error")
     if error is not None:
         error = error if isinstance(error, dict) else {"message": str(error)}
         raise from_object(status_in_stream(error), error)
-    return _checked(chunk, "delta")
+    _checked(chunk, "delta")
+    if b"\n" in event or b"\r" in event:
+        return chunk  # as it is, it cannot be told on one line
+    alike.learn(event, chunk)
+    verbatim = Verbatim(chunk)
+    verbatim.raw = event
+    return verbatim
 
 
-def completion(raw: bytes) -> Json:
-    """A complete reply; raises UpstreamError for what is none."""
-    return _checked(json_object(raw, decode_reply), "message")
+def completion(raw: bytes, *, single: bool = False) -> Json:
+    """A complete reply, if ``single`` of one choice; raises UpstreamError for what is none."""
+    return _checked(json_object(raw, partial(decode_reply, single=single)), "message")
 
 
 def json_object(raw: bytes, decode: Callable[[bytes], Any] = decode) -> Json:

@@ -23,7 +23,8 @@ ADMIN = "admin_key"
 _PROBES = {"/", "/health", "/ready"}
 """What load balancers ask for, without a key unless the configuration says otherwise."""
 _STATUS = {"/metrics", "/sessions", "/sessions/{}"}
-_CALL = re.compile(r"(/(sessions|ng-rollout)/{})?(/models/{})?(/v1/.+|/tokenize|/detokenize)")
+_CALL = {"/{}v1/models", "/{}v1/models/{}"}
+"""Besides calls themselves, which are no routes."""
 
 
 @cache
@@ -38,7 +39,7 @@ def need_of(route: str) -> Need:
         return "probe"
     if path in _STATUS:
         return "status"
-    return "call" if _CALL.fullmatch(path) else "admin"
+    return "call" if path in _CALL else "admin"
 
 
 @frozen
@@ -48,6 +49,11 @@ class Access:
     digests: Mapping[str, bytes] = field(factory=dict, repr=False)
     """By the paths of the keys in the configuration."""
     health_needs_key: bool = False
+    _clients_have_keys: bool = field(init=False)
+
+    @_clients_have_keys.default
+    def _any(self) -> bool:
+        return any(path != ADMIN for path in self.digests)
 
     @classmethod
     def of(cls, config: Config) -> "Access":
@@ -95,10 +101,6 @@ class Access:
         if not found:
             raise Unauthorized("the API key is not one of this gateway's")
         return found
-
-    @property
-    def _clients_have_keys(self) -> bool:
-        return any(path != ADMIN for path in self.digests)
 
 
 def middlewares(current: Callable[[], Access]) -> list[Middleware]:

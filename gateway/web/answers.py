@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import cached_property
 
 from attrs import define, field
 
@@ -54,9 +55,13 @@ class Answers:
         answer = Answer(asked.seat, asked.stream)
         if known is not None:
             self.retries.keep(known, answer)
-        task = self._tasks[answer] = asyncio.create_task(self._make(answer, make))
+        task = self._tasks[answer] = self._loop.create_task(self._make(answer, make))
         task.add_done_callback(lambda _: self._made(answer))
         return self._reader(answer, on_change), False
+
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()  # a system call before Python 3.12
 
     def _reader(self, answer: Answer, on_change: Callable[[], None]) -> Reader:
         self._readers += 1

@@ -1,13 +1,14 @@
 """Calls, from a parsed request to the bytes of their answers."""
 
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from types import TracebackType
 from typing import Any
 
 from attrs import define, field, frozen
 
 from gateway import sse
+from gateway.batches import Batches
 from gateway.chat_request import TOKENIZE_FIELDS, tokenize_body
 from gateway.codec import encode
 from gateway.core import Call, Chunk, Json, Reply
@@ -159,49 +160,56 @@ async def _tell(asked: Asked, dialect: Dialect, reply: Reply, answer: Answer) ->
     try:
         seat.replica, seat.attempts = reply.replica or seat.replica, reply.attempts
         seat.headers = reply.headers
-        first = await anext(reply.chunks, None)
-        if first is None:
+        chunks = Batches.of(reply.chunks)
+        first = await chunks.batch()
+        if not first:
             raise UpstreamError("the reply is empty")
         meter.first()
         encoder = dialect.encoder(asked.body, reply.sent, asked.id)
         if asked.stream:
             answer.begin(EVENTS, streamed=True)
-            await _stream(asked, _write(encoder, reply, first, meter, answer), encoder, answer)
+            await _stream(asked, _write(encoder, chunks, first, meter, answer), encoder, answer)
         else:
-            whole = encode(await _whole(encoder, reply, first, meter))
+            whole = encode(await _whole(encoder, chunks, first, meter))
             answer.begin(JSON)
             await answer.add(whole)
     finally:
         await reply.aclose()
 
 
-async def _whole(encoder: Encoder, reply: Reply, first: Chunk, meter: Meter) -> Json:
+async def _whole(
+    encoder: Encoder, chunks: Batches[Chunk], batch: Sequence[Chunk], meter: Meter
+) -> Json:
     """The complete form; its events are for nobody, so they are not written."""
-    meter.see(first)
-    encoder.feed(first)
-    async for chunk in reply.chunks:
-        meter.see(chunk)
-        encoder.feed(chunk)
+    while batch:
+        for chunk in batch:
+            meter.see(chunk)
+            encoder.feed(chunk)
+        batch = await chunks.batch()
     encoder.finish()
     return encoder.result()
 
 
 async def _write(
-    encoder: Encoder, reply: Reply, first: Chunk, meter: Meter, answer: Answer
+    encoder: Encoder,
+    chunks: Batches[Chunk],
+    batch: Sequence[Chunk],
+    meter: Meter,
+    answer: Answer,
 ) -> None:
-    meter.see(first)
-    await _add(encoder.feed(first), answer)
-    async for chunk in reply.chunks:
-        meter.see(chunk)
-        for event in encoder.feed(chunk):
-            answer.put(event.encode())
-        if answer.full:
-            await answer.room()
-    await _add(encoder.finish(), answer)
+    """As events; those of a batch leave together, as they came if nobody can have changed them."""
+    written = sse.Event.passed_on if chunks.intact else sse.Event.encode
+    while batch:
+        events: list[sse.Event] = []
+        for chunk in batch:
+            meter.see(chunk)
+            events += encoder.feed(chunk)
+        await _add(b"".join([written(event) for event in events]), answer)
+        batch = await chunks.batch()
+    await _add(_encoded(encoder.finish()), answer)
 
 
-async def _add(events: Iterable[sse.Event], answer: Answer) -> None:
-    data = _encoded(events)
+async def _add(data: bytes, answer: Answer) -> None:
     if data:
         await answer.add(data)
 

@@ -18,8 +18,10 @@ def cookies(headers: Mapping[str, str]) -> Mapping[str, str]:
 
 def set_cookie(identities: Identities, given: Mapping[str, str], seat: Seat) -> str:
     """The line of a reply that tells it; empty if one of the given cookies says the same."""
-    session, name = seat.session, seat.served.pool.replicas.name
-    pins = {**session.pins, **({name: seat.home} if seat.home else {})}
+    session, name, home = seat.session, seat.served.pool.replicas.name, seat.home
+    if identities.cookie in given and home is not None and session.pins.get(name) == home:
+        return ""  # the pins are those that the cookie says
+    pins = {**session.pins, **({name: home} if home else {})}
     told = identities.write(Session(session.id, session.source, pins))
     if given.get(identities.cookie) == told:
         return ""

@@ -31,6 +31,8 @@ class Delivery:
     _written: float = field(default=0.0, init=False)
     """When it wrote last, by the loop's clock."""
     _silence: asyncio.TimerHandle | None = field(default=None, init=False)
+    _loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop, init=False)
+    """Kept, since each question for it is a system call before Python 3.12."""
 
     def read(self, read: Callable[[Callable[[], None]], tuple[Reader, bool]]) -> bool:
         """Begin with the reader that this gives; whether it is of an earlier call's answer."""
@@ -65,7 +67,7 @@ class Delivery:
             self._write()
         elif self._reader.answer.streamed:
             self._due = True
-            asyncio.get_running_loop().call_soon(self._write)
+            self._loop.call_soon(self._write)
 
     def _write(self) -> None:
         self._due = False
@@ -88,7 +90,7 @@ class Delivery:
         if not self._begun:
             self._begun = True
             connection.begin(200, self.exchange.headers(content_type) + _UNBUFFERED)
-            self._listen_for_silence(asyncio.get_running_loop().time())
+            self._listen_for_silence(self._loop.time())
         if connection.full:
             return
         data = reader.take()
@@ -96,15 +98,15 @@ class Delivery:
             self._leave()
             connection.end(data)
         elif data:
-            self._written = asyncio.get_running_loop().time()
+            self._written = self._loop.time()
             connection.write(data)
 
     def _listen_for_silence(self, since: float) -> None:
         self._written = since
-        self._silence = asyncio.get_running_loop().call_at(since + GAP, self._break_silence)
+        self._silence = self._loop.call_at(since + GAP, self._break_silence)
 
     def _break_silence(self) -> None:
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         quiet = self._written + GAP <= now
         if quiet and not self.exchange.connection.full:
             self.exchange.connection.write(KEEP_ALIVE)

@@ -7,6 +7,7 @@ from attrs import frozen
 
 from gateway.core import Json
 from gateway.gateway import Gateway
+from gateway.web.paths import PREFIX
 from gateway.web.transport import json_response
 
 
@@ -17,13 +18,12 @@ class Endpoints:
     gateway: Gateway
 
     def routes(self) -> Iterable[web.RouteDef]:
-        """What is there, and who serves it; sessions and models may be fixed by the path."""
+        """What is there, and who serves it."""
         yield web.get("/", self.alive)
         yield web.get("/health", self.alive)
         yield web.get("/ready", self.ready)
-        for prefix in PREFIXES:
-            yield web.get(f"{prefix}/v1/models", self.models)
-            yield web.get(f"{prefix}/v1/models/{{id:.+}}", self.one_model)
+        yield web.get(f"/{{prefix:{PREFIX}}}v1/models", self.models)
+        yield web.get(f"/{{prefix:{PREFIX}}}v1/models/{{id:.+}}", self.one_model)
 
     async def alive(self, _: web.Request) -> web.Response:
         return json_response({"status": "ok"})
@@ -50,13 +50,3 @@ class Endpoints:
 
     async def one_model(self, request: web.Request) -> web.Response:
         return json_response(self.gateway.catalog.card(request.match_info["id"]))
-
-
-PREFIXES = (
-    "",
-    "/sessions/{session}",
-    "/ng-rollout/{session}",
-    "/models/{model:.+}",
-    "/sessions/{session}/models/{model:.+}",
-    "/ng-rollout/{session}/models/{model:.+}",
-)

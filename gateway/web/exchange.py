@@ -1,31 +1,26 @@
 """A request for a model, and how it is answered."""
 
-import logging
-import math
 import re
-import secrets
 from collections.abc import Mapping
-from functools import cached_property
 
-from attrs import define
+from attrs import define, field
 
 from gateway.assembly import Parts
-from gateway.codec import encode
 from gateway.dialects import Dialect
 from gateway.dialects.envelope import openai_error
-from gateway.errors import BadRequest, GatewayError
+from gateway.errors import BadRequest
+from gateway.ids import new_id
 from gateway.web.cookies import cookies, set_cookie
+from gateway.web.error_reply import error_reply, told
 from gateway.web.paths import CallPath
 from gateway.web.seat import Seat
 from gateway.wire.accepted import Accepted
 from gateway.wire.request import Request
 
-logger = logging.getLogger(__name__)
-
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,128}")
 
 
-@define(eq=False, slots=False)
+@define(eq=False)
 class Exchange:
     """One request, what is known of it so far, and the connection that its reply goes to."""
 
@@ -39,16 +34,18 @@ class Exchange:
     seat: Seat | None = None
     repeated: str | None = None
     """Set if the reply is that of an earlier call, which this one repeats."""
+    id: str = field(init=False)
+    """The client's X-Request-Id, or one of ours."""
+    cookies: Mapping[str, str] = field(init=False)
+    """The client's."""
 
-    @cached_property
-    def id(self) -> str:
-        """The client's X-Request-Id, or one of ours."""
+    @id.default
+    def _given_or_new(self) -> str:
         given = self.request.headers.get("X-Request-Id")
-        return given if given is not None and is_call_id(given) else new_call_id()
+        return given if given is not None and is_call_id(given) else new_id()
 
-    @cached_property
-    def cookies(self) -> Mapping[str, str]:
-        """The client's."""
+    @cookies.default
+    def _sent(self) -> Mapping[str, str]:
         return cookies(self.request.headers)
 
     def check_id(self) -> None:
@@ -81,14 +78,12 @@ class Exchange:
 
     def fail(self, error: BaseException) -> None:
         """Answer with the error, in the envelope of the dialect, and never tell more than that."""
-        if not isinstance(error, GatewayError):
-            logger.error("call %s failed", self.id, exc_info=error)
-            error = GatewayError("internal error")
-        told = openai_error(error) if self.dialect is None else self.dialect.error(error)
-        headers = self.headers("application/json")
-        if error.retry_after is not None:
-            headers += b"Retry-After: %d\r\n" % math.ceil(error.retry_after)
-        self.connection.send(error.status, headers, encode(told))
+        known = told(error, self.id)
+        envelope = openai_error if self.dialect is None else self.dialect.error
+        more, body = error_reply(known, envelope)
+        lines = "".join([f"{name}: {value}\r\n" for name, value in more.items()])
+        headers = self.headers("application/json") + lines.encode()
+        self.connection.send(known.status, headers, body)
 
 
 WRONG_ID = "X-Request-Id must be 1 to 128 visible ASCII characters"
@@ -97,8 +92,3 @@ WRONG_ID = "X-Request-Id must be 1 to 128 visible ASCII characters"
 def is_call_id(given: str) -> bool:
     """Whether it can be passed on as it is."""
     return _VISIBLE.fullmatch(given) is not None
-
-
-def new_call_id() -> str:
-    """One that nobody else has."""
-    return secrets.token_hex(16)

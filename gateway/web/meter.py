@@ -54,7 +54,8 @@ class Meter:
     def _tokens(self) -> Tokens | None:
         if self._usage is None:
             return None
-        return Tokens(*(n or 0 for n in usage_tokens(self._usage)))
+        prompt, completion, cached = usage_tokens(self._usage)
+        return Tokens(prompt or 0, completion or 0, cached or 0)
 
 
 def _outcome(error: BaseException | None) -> str:

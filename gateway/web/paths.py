@@ -1,4 +1,4 @@
-"""The paths of calls: requests that a model answers."""
+"""The paths of calls, and what may stand before theirs and others."""
 
 import re
 from collections.abc import Mapping
@@ -7,11 +7,11 @@ from urllib.parse import unquote
 from attrs import frozen
 from yarl import URL
 
+PREFIX = r"(?:(?:sessions|ng-rollout)/([^/]+)/)?(?:models/(.+?)/)?"
+"""What a path may begin with, after its first slash: it fixes the session, the model, or both."""
 _CALL = re.compile(
-    r"(?:/(?:sessions|ng-rollout)/(?P<session>[^/]+))?"
-    r"(?:/models/(?P<model>.+?))?"
-    r"(?P<endpoint>/v1/chat/completions|/v1/responses|/v1/completions"
-    r"|(?:/v1)?/tokenize|(?:/v1)?/detokenize)"
+    f"/{PREFIX}(v1/chat/completions|v1/responses|v1/completions"
+    "|(?:v1/)?tokenize|(?:v1/)?detokenize)"
 )
 
 
@@ -45,9 +45,9 @@ def call_path(target: bytes) -> CallPath | None:
     found = _CALL.fullmatch(raw) or _CALL.fullmatch(_canonical(raw))
     if found is None:
         return None
-    session, model = found["session"], found["model"]
+    session, model, endpoint = found.groups()
     return CallPath(
-        found["endpoint"].removeprefix("/v1").removeprefix("/"),
+        endpoint.removeprefix("v1/"),
         raw,
         unquote(session) if session is not None else None,
         unquote(model) if model is not None else None,

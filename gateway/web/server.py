@@ -68,8 +68,8 @@ async def running(app: web.Application) -> AsyncIterator[Server]:
     others = runner.server
     assert others is not None  # for the type checker: it is set up
     front = Front(gateway, ModelEndpoints(gateway), others)
-    longest = gateway.parts.config.limits.body
-    calls = HttpServer(front.answer, front.refuse, longest)
+    limits = gateway.parts.config.limits
+    calls = HttpServer(front.answer, front.refuse, limits.body, limits.send_timeout)
     try:
         yield Server(gateway, calls, others)
     finally:

@@ -1,20 +1,18 @@
 """What every HTTP request has: an id, errors in an envelope, and the gateway's headers."""
 
 import logging
-import math
 from collections.abc import Awaitable, Callable
 
 from aiohttp import ClientConnectionResetError, http_exceptions, web
 
 from gateway.assembly import Parts
 from gateway.codec import encode
-from gateway.dialects.envelope import openai_error
 from gateway.errors import BadRequest, GatewayError, NotFound, TooLarge
-from gateway.web.exchange import WRONG_ID, is_call_id, new_call_id
+from gateway.ids import new_id
+from gateway.web.error_reply import error_reply, told
+from gateway.web.exchange import WRONG_ID, is_call_id
 from gateway.web.paths import call_path
 from gateway.wire.site import TOO_LONG
-
-logger = logging.getLogger(__name__)
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -26,7 +24,7 @@ _MALFORMED = (web.RequestPayloadError, http_exceptions.HttpProcessingError)
 async def call_id(request: web.Request, handler: Next) -> web.StreamResponse:
     """Take the client's X-Request-Id, or make one."""
     given = request.headers.get("X-Request-Id")
-    request[CALL_ID] = given if given is not None and is_call_id(given) else new_call_id()
+    request[CALL_ID] = given if given is not None and is_call_id(given) else new_id()
     if given is not None and request[CALL_ID] != given:
         return error_response(request, BadRequest(WRONG_ID))
     return await handler(request)
@@ -37,15 +35,12 @@ async def errors(request: web.Request, handler: Next) -> web.StreamResponse:
     """Turn what goes wrong into a reply in the envelope, and never tell more than that."""
     try:
         return await handler(request)
-    except GatewayError as error:
-        return error_response(request, error)
     except web.HTTPException as error:
         return _from_http(request, error)
     except ClientConnectionResetError:
         raise  # the client is gone
-    except Exception:
-        logger.exception("call %s failed", request[CALL_ID])
-        return error_response(request, GatewayError("internal error"))
+    except Exception as error:
+        return error_response(request, told(error, request[CALL_ID]))
 
 
 async def read_body(request: web.Request) -> bytes:
@@ -58,11 +53,12 @@ async def read_body(request: web.Request) -> bytes:
 
 def error_response(request: web.Request, error: GatewayError) -> web.Response:
     """The error as a reply."""
-    response = json_response(openai_error(error), error.status)
+    headers, body = error_reply(error)
+    response = web.Response(
+        body=body, status=error.status, headers=headers, content_type="application/json"
+    )
     if request.content.exception() is not None:
         response.force_close()  # what comes after such a body cannot be told from it
-    if error.retry_after is not None:
-        response.headers["Retry-After"] = str(math.ceil(error.retry_after))
     return response
 
 

@@ -5,14 +5,12 @@ import time
 from collections import deque
 from typing import cast
 
-import httptools
-
+from gateway.wire.incoming import Incoming
 from gateway.wire.opening import opening
 from gateway.wire.request import Request
-from gateway.wire.site import TOO_LONG, Responder, Site
+from gateway.wire.site import Responder, Site
+from gateway.wire.unread import Unread
 
-LONGEST_HEAD = 2**17
-"""Bytes of a request's line and headers, and between two pieces of its body."""
 _JOINED = 2**16
 """Bytes of a body that leave with the headers: copying them costs less than another write."""
 LINGER = 10.0
@@ -30,15 +28,8 @@ class Accepted(asyncio.Protocol):
     def __init__(self, site: Site) -> None:
         self._site = site
         self._transport: asyncio.Transport | None = None
-        self._parser = httptools.HttpRequestParser(self)
-        self._target = b""
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._body: list[bytes] = []
-        self._head = self._length = 0
-        self._arriving = self._late = self._upgrading = False
-        self._again = b""  # the head of a request that is to be read again
-        self._over = False
-        """Whether what the client sends is for nobody any more."""
+        self._incoming = Incoming(site, self)
+        self._unread = Unread()
         self._refused = False
         self._waiting: deque[Request] = deque()
         self._current: Request | None = None
@@ -49,7 +40,7 @@ class Accepted(asyncio.Protocol):
         self.full = False
         """Whether what was written waits for the client to read."""
         self.idle_since: float | None = None
-        """By the loop's clock; None while a request is answered or its body arrives."""
+        """By the monotonic clock; None while a request is answered or its body arrives."""
 
     # What whoever answers does.
 
@@ -98,7 +89,7 @@ class Accepted(asyncio.Protocol):
         transport, request = self._transport, self._current
         if transport is None or request is None:
             return
-        self._over = True
+        self._incoming.over = True
         self._transport = self._current = None
         self._waiting.clear()
         self._site.closed(self)
@@ -123,6 +114,10 @@ class Accepted(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def unread_for(self, now: float) -> float:
+        """Seconds for which the client has taken nothing of what waits for it; see `Unread`."""
+        return 0.0 if self._transport is None else self._unread.seconds(self._transport, now)
+
     def _persistence(self) -> bytes:
         request = self._current
         if self._last or request is None or not request.keep_alive:
@@ -132,19 +127,20 @@ class Accepted(asyncio.Protocol):
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None:
+            self._unread.written += len(data)
             self._transport.write(data)
 
     def _done(self) -> None:
         self._current = self._responder = None
         if self._last:
-            self._over = True
+            self._incoming.over = True
             self._waiting.clear()
             if not self._refused:
                 self.close()
         elif self._waiting:
             asyncio.get_running_loop().call_soon(self._next)
-        elif not self._arriving:
-            self.idle_since = asyncio.get_running_loop().time()
+        elif not self._incoming.arriving:
+            self.idle_since = time.monotonic()
 
     def _next(self) -> None:
         if self._waiting and self._current is None and not self.full:
@@ -158,54 +154,15 @@ class Accepted(asyncio.Protocol):
         if self._current is request:
             self._responder = responder
 
-    def _refuse(self, status: int, message: str) -> None:
-        """Answer with an error and read no more requests, but let the client send what it began."""
-        if self._over or self._transport is None:
-            return
-        self._over = self._refused = True
-        self._arrived()
-        if self._current is not None:
-            self.abort()  # it sent something else while it waits
-            return
-        self._last = True
-        self._site.refuse(self, status, message)
-        self._transport.write_eof()
-        asyncio.get_running_loop().call_later(LINGER, self.abort)
-
     # What asyncio tells.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self.idle_since = asyncio.get_running_loop().time()
+        self.idle_since = time.monotonic()
         self._site.opened(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._over:
-            return
-        self._head += len(data)
-        try:
-            while data:
-                data = self._read(data)
-        except httptools.HttpParserCallbackError:
-            raise  # a fault of ours: the loop logs it, and ends the connection
-        except httptools.HttpParserError as error:
-            self._refuse(400, f"it is not HTTP: {error}")
-        if self._head > LONGEST_HEAD:
-            self._refuse(431, f"the headers are longer than {LONGEST_HEAD} bytes")
-
-    def _read(self, data: bytes) -> bytes:
-        """
-        What is still to be read, if a client asks for another protocol, which nobody speaks here.
-
-        The parser leaves out the body of such a request, so it has to be read again.
-        """
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._parser = httptools.HttpRequestParser(self)
-            again, self._again = self._again, b""
-            return again + data[upgrade.args[0] :]
-        return b""
+        self._incoming.feed(data)
 
     def pause_writing(self) -> None:
         self.full = True
@@ -219,74 +176,22 @@ class Accepted(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._waiting.clear()
-        self._arrived()
+        self._incoming.stop()
         responder, self._responder, self._current = self._responder, None, None
         if responder is not None:
             responder.lost()
         self._site.closed(self)
 
-    # What the parser tells.
+    # What is heard of requests.
 
-    def on_url(self, data: bytes) -> None:
-        self._target += data
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._arriving:  # what comes after the body is none (RFC 9110 6.5.1)
-            self._headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        self._head = self._length = 0
-        self._upgrading = self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT"
-        if self._over or self._upgrading:
-            return
+    def begun(self) -> None:
         self.idle_since = None
-        self._arriving, self._late = True, self._site.draining
-        self._site.arriving(1)
-        for name, value in self._headers:
-            if len(name) == 14 and name.lower() == b"content-length":
-                if int(value) > self._site.longest_body:
-                    self._too_long()
-            elif len(name) == 6 and name.lower() == b"expect":
-                self._expected(value)
 
-    def _expected(self, what: bytes) -> None:
-        knows = self._parser.get_http_version() != "1.0"
-        if what.lower() == b"100-continue" and knows and not self._over and self._current is None:
+    def expected(self) -> None:
+        if self._current is None:
             self._write(_CONTINUE)
 
-    def _too_long(self) -> None:
-        self._refuse(413, TOO_LONG)
-
-    def on_body(self, data: bytes) -> None:
-        self._head = 0
-        if self._over:
-            return
-        self._body.append(data)
-        self._length += len(data)
-        if self._length > self._site.longest_body:
-            self._body.clear()
-            self._too_long()
-
-    def on_message_complete(self) -> None:
-        self._head = 0
-        self._arrived()
-        if self._over:
-            self.close()
-            return
-        request = Request(
-            self._parser.get_method(),
-            self._target,
-            self._headers,
-            self._parser.should_keep_alive(),
-            self._parser.get_http_version() != "1.0",
-            self._body[0] if len(self._body) == 1 else b"".join(self._body),
-            self._late,
-        )
-        self._target, self._headers, self._body = b"", [], []
-        if self._upgrading:
-            self._again = request.head(b"upgrade") + b"\r\n\r\n"
-            return
-        self._over = not request.keep_alive
+    def came(self, request: Request) -> None:
         if self._current is None and not self._waiting and not self.full:
             self._answer(request)
         else:
@@ -294,7 +199,18 @@ class Accepted(asyncio.Protocol):
             if self._transport is not None:
                 self._transport.pause_reading()
 
-    def _arrived(self) -> None:
-        if self._arriving:
-            self._arriving = False
-            self._site.arriving(-1)
+    def refused(self, status: int, message: str) -> None:
+        """Answer with an error, but let the client send what it began."""
+        if self._transport is None:
+            return
+        self._refused = True
+        if self._current is not None:
+            self.abort()  # it sent something else while it waits
+            return
+        self._last = True
+        self._site.refuse(self, status, message)
+        self._transport.write_eof()
+        asyncio.get_running_loop().call_later(LINGER, self.abort)
+
+    def ignored(self) -> None:
+        self.close()

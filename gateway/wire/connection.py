@@ -13,6 +13,7 @@ PIECE = 2**18
 LONGEST_HEAD = 2**18
 """Bytes of status line and headers, of all interim replies too, and between pieces of a body."""
 _BODILESS = (204, 304)
+_FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 _REFUSAL = 300
 """Statuses from this on end a request that is still being sent."""
 
@@ -33,6 +34,7 @@ class Connection(asyncio.Protocol):
         self, free: Callable[["Connection"], None], lost: Callable[["Connection"], None]
     ) -> None:
         self._free, self._lost = free, lost
+        self._loop = asyncio.get_running_loop()  # a system call before Python 3.12
         self._transport: asyncio.Transport | None = None
         self._parser = HttpResponseParser(self)
         self._answer: asyncio.Future[Response] | None = None
@@ -52,7 +54,7 @@ class Connection(asyncio.Protocol):
 
     async def send(self, head: bytes, body: bytes) -> Response:
         """The reply to a request; raises OSError where none comes. Ends with the connection."""
-        answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Response] = self._loop.create_future()
         self._answer, self._head = answer, 0
         try:
             if len(body) <= PIECE:
@@ -99,7 +101,7 @@ class Connection(asyncio.Protocol):
         if not self._full:
             await asyncio.sleep(0)
             return
-        self._room = asyncio.get_running_loop().create_future()
+        self._room = self._loop.create_future()
         await self._room
 
     # What asyncio tells.
@@ -210,4 +212,4 @@ class Connection(asyncio.Protocol):
 
 def _is_framed(headers: list[tuple[bytes, bytes]]) -> bool:
     """Whether they say where the body ends (RFC 9112 6.3)."""
-    return any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in headers)
+    return not _FRAMING.isdisjoint([name.lower() for name, _ in headers])

@@ -24,9 +24,9 @@ _NONE: Mapping[str, str] = {}
 _PATH = re.compile(r"[!-~]*")
 
 
-@frozen
+@frozen(eq=False)
 class Origin:
-    """What is the same for all requests to an address."""
+    """What is the same for all requests to an address; one object for each, to be found fast."""
 
     host: str
     port: int
@@ -35,7 +35,7 @@ class Origin:
     """Before the path of every request."""
     head: str = field(repr=False)
     """The headers of every request that has no own ones of these names."""
-    names: frozenset[str] = field(eq=False)
+    names: frozenset[str]
     """Those of the headers, in lower case."""
 
 

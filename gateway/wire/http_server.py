@@ -1,7 +1,9 @@
 """An HTTP/1.1 server: its listening sockets, and the connections that clients have to it."""
 
 import asyncio
+import logging
 import socket
+import time
 from collections.abc import Awaitable, Callable
 
 from attrs import define, field
@@ -9,10 +11,14 @@ from attrs import define, field
 from gateway.wire.accepted import Accepted
 from gateway.wire.request import Request
 from gateway.wire.site import Responder
+from gateway.wire.unread import TOLD, look_every
+
+logger = logging.getLogger(__name__)
 
 IDLE = 75.0
 """Seconds a connection may lie idle: longer than proxies keep theirs, so that they close first."""
-_SWEEP = 15.0
+_LOOKS = 1000
+"""Connections that are looked at in one turn of the loop: half a millisecond."""
 AT_ONCE = 100
 """
 Connections that are accepted in one turn of the loop.
@@ -35,13 +41,15 @@ class HttpServer:
     refuse: Callable[[Accepted, int, str], None]
     longest_body: int
     """Bytes."""
+    send_timeout: float
+    """Seconds for which a client may take nothing of what waits for it."""
     draining: bool = field(default=False, init=False)
     """Whether requests whose headers come from now on are late."""
     arrived: asyncio.Event = field(factory=asyncio.Event, init=False)
     _arriving: int = field(default=0, init=False)
     _listeners: list[asyncio.Server] = field(factory=list, init=False)
     _connections: set[Accepted] = field(factory=set, init=False)
-    _sweeping: asyncio.TimerHandle | None = field(default=None, init=False)
+    _sweeping: asyncio.Handle | None = field(default=None, init=False)
     _empty: asyncio.Event = field(factory=asyncio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -60,7 +68,7 @@ class HttpServer:
         listener.listen(BACKLOG)
         self._listeners.append(server)
         if self._sweeping is None:
-            self._sweeping = loop.call_later(_SWEEP, self._sweep)
+            self._sweep()
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -87,12 +95,24 @@ class HttpServer:
             connection.abort()
 
     def _sweep(self) -> None:
-        loop = asyncio.get_running_loop()
-        since = loop.time() - IDLE
-        for connection in [*self._connections]:
-            if connection.idle_since is not None and connection.idle_since < since:
+        """Again and again: close what lies idle, and end what its client does not read."""
+        self._look([*self._connections])
+
+    def _look(self, left: list[Accepted]) -> None:
+        """At some of them in a turn of the loop, so that many hold up nobody."""
+        loop, now = asyncio.get_running_loop(), time.monotonic()
+        some = left[-_LOOKS:]
+        del left[-_LOOKS:]
+        for connection in some:
+            if connection.idle_since is not None and connection.idle_since < now - IDLE:
                 connection.close()
-        self._sweeping = loop.call_later(_SWEEP, self._sweep)
+            if connection.unread_for(now) >= self.send_timeout:
+                logger.warning(TOLD, self.send_timeout)
+                connection.abort()
+        if left:
+            self._sweeping = loop.call_soon(self._look, left)
+        else:
+            self._sweeping = loop.call_later(look_every(self.send_timeout), self._sweep)
 
     # What its connections tell.
 

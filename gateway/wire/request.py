@@ -1,12 +1,10 @@
 """A request as it came."""
 
-from functools import cached_property
-
-from attrs import define
+from attrs import define, field
 from multidict import CIMultiDict
 
 
-@define(eq=False, slots=False)
+@define(eq=False)
 class Request:
     """One request of a client, its body whole."""
 
@@ -21,10 +19,11 @@ class Request:
     body: bytes = b""
     late: bool = False
     """Whether it came when its server was already about to stop."""
+    headers: CIMultiDict[str] = field(init=False)
+    """By names in any case."""
 
-    @cached_property
-    def headers(self) -> CIMultiDict[str]:
-        """By names in any case."""
+    @headers.default
+    def _by_name(self) -> CIMultiDict[str]:
         return CIMultiDict(
             [
                 (name.decode("latin-1"), value.rstrip(b" \t").decode("utf-8", "surrogateescape"))

@@ -1,7 +1,7 @@
 """A reply as it arrives."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import cached_property
 from math import inf
 
@@ -39,6 +39,8 @@ class Response:
         self._done = False
         self._error: BaseException | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Kept, since each question for it is a system call before Python 3.12."""
 
     @cached_property
     def headers(self) -> CIMultiDict[str]:
@@ -66,17 +68,15 @@ class Response:
             raise self._error
         return self._take()
 
-    async def parts(self) -> AsyncIterator[bytes]:
-        """The body piece by piece; raises OSError when it breaks off."""
-        while True:
-            if self._pieces:
-                yield self._take()
-            elif self._error is not None:
+    async def part(self) -> bytes:
+        """What has arrived of the body, nothing at its end; raises OSError when it breaks off."""
+        while not self._pieces:
+            if self._error is not None:
                 raise self._error
-            elif self._done:
-                return
-            else:
-                await self._more()
+            if self._done:
+                return b""
+            await self._more()
+        return self._take()
 
     def close(self) -> None:
         """It is not wanted any more; may be called more than once."""
@@ -123,13 +123,13 @@ class Response:
             self._paused = False
             self._pause(False)
 
-    async def _more(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+    def _more(self) -> asyncio.Future[None]:
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        self._waiter = self._loop.create_future()
+        return self._waiter
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)

@@ -1,6 +1,7 @@
 """Where the supervisor answers what one worker asks."""
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ from attrs import define, field
 from gateway.errors import GatewayError, NotFound
 from gateway.gateway import Gateway
 from gateway.routing.admitted import Admitted
+from gateway.routing.ended import Ended
 from gateway.routing.journey import Journey
 from gateway.routing.local_dispatch import LocalDispatch
 from gateway.routing.member import Departed, Member
@@ -29,7 +31,8 @@ class Desk:
     """Of the socket that other workers connect to."""
     _send: Callable[[Message], None]
     _closed: bool = field(default=False, init=False)
-    _calls: dict[int, tuple[LocalDispatch, Admitted]] = field(factory=dict, init=False)
+    _calls: dict[int, tuple[LocalDispatch, Admitted, float]] = field(factory=dict, init=False)
+    """Those that were let in, and when they came."""
     _flights: dict[int, tuple[LocalDispatch, Departed]] = field(factory=dict, init=False)
     _waiting: dict[int, "asyncio.Task[None]"] = field(factory=dict, init=False)
     """What cannot be answered at once."""
@@ -47,14 +50,15 @@ class Desk:
             self._send(message)
 
     def close(self) -> None:
-        """The worker is gone: give back all that it held."""
+        """The worker is gone: its calls have broken off; give back all that it held."""
         self._closed = True
         for task in [*self._waiting.values()]:
             task.cancel()
         for _, flight in [*self._flights.values()]:
             flight.land()
-        for dispatch, admitted in self._calls.values():
-            dispatch.release(admitted)
+        for dispatch, admitted, since in self._calls.values():
+            ended = _broken(since, admitted.replica)
+            dispatch.leave(admitted.session.id, admitted, ended)
         self._flights.clear()
         self._calls.clear()
 
@@ -86,15 +90,26 @@ class Desk:
     def _admit(self, asked: messages.Admit) -> None:
         dispatch = self._dispatch(asked.model)
         if dispatch.replicas.ready_for(asked.session):
-            self._let_in(asked.number, dispatch, dispatch.admit_now(asked.session))
+            admitted = dispatch.admit_now(asked.session)
+            self._let_in(asked.number, dispatch, admitted, time.monotonic())
         else:
-            self._later(asked.number, self._admit_later(asked, dispatch))
+            self._later(asked.number, self._admit_later(asked, dispatch, time.monotonic()))
 
-    async def _admit_later(self, asked: messages.Admit, dispatch: LocalDispatch) -> None:
-        self._let_in(asked.number, dispatch, await dispatch.admit(asked.session))
+    async def _admit_later(
+        self, asked: messages.Admit, dispatch: LocalDispatch, since: float
+    ) -> None:
+        try:
+            admitted = await dispatch.admit(asked.session)
+        except asyncio.CancelledError:
+            if self._closed:
+                dispatch.leave(asked.session.id, None, _broken(since))
+            raise
+        self._let_in(asked.number, dispatch, admitted, since)
 
-    def _let_in(self, number: int, dispatch: LocalDispatch, admitted: Admitted) -> None:
-        self._calls[number] = dispatch, admitted
+    def _let_in(
+        self, number: int, dispatch: LocalDispatch, admitted: Admitted, since: float
+    ) -> None:
+        self._calls[number] = dispatch, admitted, since
         self.send(messages.Admitted(number, admitted.replica, admitted.home))
 
     def _leave(self, told: messages.Leave) -> None:
@@ -107,7 +122,7 @@ class Desk:
         """A call goes on with what it was let in by, whatever the configuration says since."""
         known = self._calls.get(number)
         if known is not None:
-            return known
+            return known[:2]
         served = self.gateway.catalog.models.get(model)
         dispatch = served.pool.dispatch if served is not None else None
         return dispatch if isinstance(dispatch, LocalDispatch) else None, None
@@ -117,7 +132,7 @@ class Desk:
         if task is not None:
             task.cancel()
         elif told.number in self._calls:
-            dispatch, admitted = self._calls.pop(told.number)
+            dispatch, admitted, _ = self._calls.pop(told.number)
             dispatch.release(admitted)
         else:
             self._landed(told)
@@ -193,6 +208,11 @@ class Desk:
                 member = engine.replicas.named(told.replica)
                 if member is not None:
                     member.heard(told.bytes)
+
+
+def _broken(since: float, replica: str | None = None) -> Ended:
+    """A call whose worker died with what else was known of it."""
+    return Ended("unknown", "broken", time.monotonic() - since, replica)
 
 
 _HANDLERS: Mapping[type[Message], Callable[[Desk, Any], None]] = {

@@ -45,8 +45,7 @@ class Post:
         finally:
             self.channel = None
             self.listening.clear()
-            if self.process.returncode is None:
-                self.process.kill()
+            if self.kill():
                 await self.process.wait()
 
     async def _spawn(self, end: socket.socket) -> asyncio.subprocess.Process:
@@ -71,6 +70,13 @@ class Post:
         """Let the worker that is there end at once."""
         if self.channel is not None:
             self.channel.close()
+
+    def kill(self) -> bool:
+        """End the worker that is there, whatever it does; false if none is."""
+        if self.process is None or self.process.returncode is not None:
+            return False
+        self.process.kill()
+        return True
 
     def stop_listening(self) -> None:
         """No other worker comes: what connects when this one is gone is refused."""

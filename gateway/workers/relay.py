@@ -1,11 +1,17 @@
 """Connections that are passed on, byte for byte, to a socket of another process."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from typing import cast
 
 from attrs import define, field
+
+from gateway.wire.unread import TOLD, Unread, look_every
+
+logger = logging.getLogger(__name__)
 
 
 class Half(asyncio.Protocol):
@@ -15,6 +21,7 @@ class Half(asyncio.Protocol):
         self.other: Half | None = None
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
+        self._unread = Unread()
         self._waiting: list[bytes] = []
         self._lost = self._closed = False
 
@@ -29,7 +36,17 @@ class Half(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         if self._transport is not None:
+            self._unread.written += len(data)
             self._transport.write(data)
+
+    def unread_for(self, now: float) -> float:
+        """See `Unread`."""
+        return 0.0 if self._transport is None else self._unread.seconds(self._transport, now)
+
+    def abort(self) -> None:
+        """At once."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def close(self) -> None:
         """When all is written."""
@@ -67,6 +84,8 @@ class Half(asyncio.Protocol):
 class Relays:
     """Passes connections on to the unix socket of this path."""
 
+    send_timeout: float = inf
+    """Seconds for which a client may take nothing of what waits for it."""
     _open: "set[asyncio.Task[None]]" = field(factory=set, init=False)
 
     def to(self, path: str) -> Half:
@@ -84,9 +103,20 @@ class Relays:
                 loop = asyncio.get_running_loop()
                 _, far = await loop.create_unix_connection(lambda: Half(near.close), path)
                 near.join(far)
-                await ended.wait()
+                await self._over(near, ended)
         finally:
             near.close()
+
+    async def _over(self, near: Half, ended: asyncio.Event) -> None:
+        """Until the client has gone, which it has to if it does not read."""
+        loop = asyncio.get_running_loop()
+        while not ended.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(look_every(self.send_timeout)):
+                    await ended.wait()
+            if near.unread_for(loop.time()) >= self.send_timeout:
+                logger.warning(TOLD, self.send_timeout)
+                near.abort()
 
     async def shutdown(self, timeout: float) -> None:
         """Wait until all have ended, for at most so many seconds."""

@@ -6,7 +6,7 @@ import pickle
 import secrets
 import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,6 +33,8 @@ MOST = 5
 """Workers in a row that may end before they listen."""
 PAUSE = 0.1
 """Seconds before another one is started; twice that for each that has not listened."""
+LATE = 5.0
+"""Seconds that a worker gets to end once its calls are to be ended; one that hangs does not."""
 
 
 @define(eq=False)
@@ -108,14 +110,21 @@ class Supervisor:
         for post in self._posts:
             post.stop_listening()
         self._tell(messages.Drain(hurry=False))
-        hurried = asyncio.create_task(self._hurry(hurry))
+        ending = asyncio.create_task(self._end(hurry))
         if self._keeping:
             await asyncio.wait(self._keeping)
-        hurried.cancel()
+        ending.cancel()
 
-    async def _hurry(self, hurry: asyncio.Event) -> None:
-        await hurry.wait()
+    async def _end(self, hurry: asyncio.Event) -> None:
+        """Have all calls ended when told to hurry or when time is over, and at last the workers."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.config.limits.drain):
+                await hurry.wait()
         self._tell(messages.Drain(hurry=True))
+        await asyncio.sleep(LATE)
+        for post in self._posts:
+            if post.kill():
+                logger.error("a worker that did not end within %g s was killed", LATE)
 
     async def close(self) -> None:
         """End the workers that are left."""

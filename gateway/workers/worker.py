@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from math import inf
 from typing import Any
 
 import uvloop
@@ -112,11 +113,15 @@ class Worker:
         """Servers for clients, and for other workers, whose requests are for this one only."""
         neighbours = Neighbours(self.link, self.relays, gateway.answers.retries)
         others = partial(self.relays.to, start.supervisor)
-        longest = gateway.parts.config.limits.body
+        limits = gateway.parts.config.limits
+        self.relays.send_timeout = limits.send_timeout
         servers = []
-        for endpoints in (ModelEndpoints(gateway, neighbours), ModelEndpoints(gateway)):
+        for endpoints, patience in (
+            (ModelEndpoints(gateway, neighbours), limits.send_timeout),
+            (ModelEndpoints(gateway), inf),  # the worker that passes it on sees who reads
+        ):
             front = Front(gateway, endpoints, others)
-            servers.append(HttpServer(front.answer, front.refuse, longest))
+            servers.append(HttpServer(front.answer, front.refuse, limits.body, patience))
         calls, private = servers
         await gateway.start()
         try:

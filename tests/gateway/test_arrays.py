@@ -1,6 +1,7 @@
 """Replies whose token arrays stay undecoded: whoever reads them finds the same."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -107,6 +108,18 @@ def test_log_probs_that_are_no_json_are_told_when_they_are_read() -> None:
         log_probs_of(choice["logprobs"])
 
 
+def test_log_probs_of_a_wrong_type_that_are_no_json_are_told_too() -> None:
+    with pytest.raises(UpstreamError, match="the replica's log probabilities are no JSON: "):
+        log_probs_of(LogProbs(b'{"content":[{"logprob":null},]}'))
+
+
+@pytest.mark.parametrize("content", [5, ["x"], [None], [[-0.5]]])
+@pytest.mark.parametrize("read", [lambda value: value, lambda value: LogProbs(encode(value))])
+def test_log_probs_of_another_shape_are_told(content: Any, read: Callable[[Json], Any]) -> None:
+    with pytest.raises(UpstreamError, match="the replica's log probabilities are of another shape"):
+        log_probs_of(read({"content": content}))
+
+
 def written(*choices: Json, **fields: Any) -> bytes:
     """The JSON of a reply as vLLM writes it, long enough to be worth it."""
     return encode({**fields, "choices": list(choices), "padding": "x" * WORTH})
@@ -114,13 +127,26 @@ def written(*choices: Json, **fields: Any) -> bytes:
 
 def choice_of(*values: float, text: str = "x") -> Json:
     entries = [{"token": text, "logprob": v, "bytes": [1], "top_logprobs": []} for v in values]
-    return {"message": {"content": text}, "logprobs": {"content": entries}, "finish_reason": "stop"}
+    told = {"logprobs": {"content": entries}, "finish_reason": "stop"}
+    return {"message": {"content": text}, **told, "token_ids": [*range(len(values))]}
 
 
-MARKS = '"logprobs":{"content":[]},"finish_reason":'
+MARKS = '"logprobs":{"content":[]},"finish_reason":"","token_ids":[]'
 
 
-@given(st.lists(st.lists(st.floats(-50, 0)).map(lambda v: choice_of(*v, text=MARKS)), max_size=3))
+some = st.lists(st.floats(-50, 0)).map(lambda values: choice_of(*values, text=MARKS))
+
+
+def test_of_log_probs_that_are_sent_on_utf_8_is_asked() -> None:
+    raw = written(choice_of(-1.0, text="\xe9"))
+    assert encode(decode_reply(raw)) == raw
+    broken = decode_reply(raw.replace(b'"token":"\xc3\xa9', b'"token":"\xc3'))
+    assert log_probs_of(broken["choices"][0]["logprobs"]) == [-1.0]
+    with pytest.raises(UpstreamError, match="the replica's log probabilities are no UTF-8: "):
+        encode(broken)
+
+
+@given(st.lists(some, max_size=3))
 def test_log_probs_are_told_of_each_choice_as_an_engine_writes_them(choices: list[Json]) -> None:
     raw = written(*choices, id=MARKS)
     reply = decode_reply(raw)
@@ -128,8 +154,30 @@ def test_log_probs_are_told_of_each_choice_as_an_engine_writes_them(choices: lis
     for found, choice in zip(reply["choices"], choices, strict=True):
         assert isinstance(found["logprobs"], LogProbs)
         assert log_probs_of(found["logprobs"]) == log_probs_of(choice["logprobs"])
+        assert found["token_ids"] == Raw(encode(choice["token_ids"]))
 
 
+@given(some)
+def test_those_of_a_single_choice_are_told_as_well(choice: Json) -> None:
+    raw = written(choice, id=MARKS, logprobs=MARKS, metrics=[MARKS, {"finish_reason": MARKS}])
+    reply = decode_reply(raw, single=True)
+    assert encode(reply) == raw
+    [found] = reply["choices"]
+    assert isinstance(found["logprobs"], LogProbs)
+    assert log_probs_of(found["logprobs"]) == log_probs_of(choice["logprobs"])
+    assert found["token_ids"] == Raw(encode(choice["token_ids"]))
+
+
+@given(st.lists(some, min_size=2, max_size=3))
+def test_several_choices_are_never_taken_for_a_single_one(choices: list[Json]) -> None:
+    raw = written(*choices)
+    reply = decode_reply(raw, single=True)
+    assert encode(reply) == raw
+    with pytest.raises(UpstreamError, match="the replica's log probabilities are no JSON: "):
+        log_probs_of(reply["choices"][0]["logprobs"])
+
+
+@pytest.mark.parametrize("single", [False, True])
 @pytest.mark.parametrize(
     "raw",
     [
@@ -138,10 +186,25 @@ def test_log_probs_are_told_of_each_choice_as_an_engine_writes_them(choices: lis
         written({**choice_of(-1.0), "logprobs": {"content": [], "refusal": None}}),
         written({"message": choice_of(-1.0), "finish_reason": "stop"}),
         written(choice_of(-1.0), metrics=choice_of(-2.0)),
+        written(choice_of(-1.0), metrics={"x": {"y": [1]}, "finish_reason": "stop"}),
+        written({**choice_of(-1.0), "token_ids": [1, [2], 3]}),
+        written({**choice_of(-1.0), "token_ids": ["\xe9", "]"]}),
+        written({**choice_of(-1.0), "token_ids": None}, choice_of(-2.0)),
+        written({**choice_of(-1.0), "token_ids": None}, token_ids=[1]),
+        written({**choice_of(-1.0), "stop": {"token_ids": [1]}, "token_ids": [2]}),
+        written({"token_ids": [1], **choice_of(-1.0)}),
+        written({"x": 1, "finish_reason": "", "token_ids": [1], "logprobs": {"content": []}}),
     ],
 )
-def test_log_probs_in_another_place_or_shape_are_as_they_came(raw: bytes) -> None:
-    assert decode(encode(decode_reply(raw))) == decode(raw)
+def test_arrays_in_another_place_or_shape_are_as_they_came(raw: bytes, single: bool) -> None:
+    assert decode(encode(decode_reply(raw, single=single))) == decode(raw)
+
+
+@pytest.mark.parametrize("ids", [b"[0,", b"[,]", b'["\xff"]'])
+def test_generated_ids_that_are_no_json_are_told(ids: bytes) -> None:
+    raw = written(choice_of(-1.0)).replace(b'"token_ids":[0]', b'"token_ids":' + ids)
+    with pytest.raises(ValueError, match=r"."):
+        decode_reply(raw, single=True)
 
 
 @pytest.mark.parametrize("array", [[], [1], [1, 2, 3]])

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from attrs import evolve
 
+from gateway.batches import Batches
 from gateway.core import (
     Call,
     Chunk,
@@ -152,6 +153,41 @@ async def test_a_transform_need_not_be_a_generator() -> None:
     assert await texts(reply) == ["A"]
     await reply.aclose()
     assert log == ["upstream"]
+
+
+async def test_who_watches_sees_each_chunk_and_the_end() -> None:
+    seen: list[object] = []
+    reply = Upstream([], "a", "b").reply().watched(seen.append, seen.append)
+    assert await texts(reply) == ["a", "b"]
+    assert seen == [{"text": "a"}, {"text": "b"}, None]
+
+
+async def test_closing_tells_who_watches_and_reaches_the_replica() -> None:
+    log: list[str] = []
+    reply = Upstream(log, "a", "b").reply().watched(_ignored, lambda e: log.append(repr(e)))
+    await anext(reply.chunks)
+    await reply.aclose()
+    assert log == ["GeneratorExit()", "upstream"]
+
+
+async def test_a_reply_that_is_only_watched_stays_as_it_came_and_together() -> None:
+    sent = [[{"text": "a"}, {"text": "b"}], []]
+
+    async def fetch() -> list[Chunk]:
+        return sent.pop(0)
+
+    received = Reply(Batches(fetch, intact=True))
+    watched = Batches.of(received.watched(_ignored).chunks)
+    assert watched.intact
+    assert await watched.batch() == [{"text": "a"}, {"text": "b"}]
+
+
+async def test_what_a_transform_gives_may_be_changed() -> None:
+    reply = Reply(Batches.given([{"text": "a"}])).through(noting([], "1")).watched(_ignored)
+    assert not Batches.of(reply.chunks).intact
+
+
+def _ignored(_: Chunk) -> None: ...
 
 
 def middleware(log: list[str], name: str) -> Middleware:

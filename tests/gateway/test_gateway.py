@@ -159,10 +159,11 @@ async def test_what_counts_only_after_a_restart_is_said(
 ) -> None:
     async with serving(fake) as client:
         caplog.clear()
-        await reload(client, listen=Listen(port=1), limits=Limits(body=5))
+        await reload(client, listen=Listen(port=1), limits=Limits(body=5, send_timeout=6))
     assert [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING] == [
         "listen has changed, which counts only after a restart",
         "limits.body has changed, which counts only after a restart",
+        "limits.send_timeout has changed, which counts only after a restart",
     ]
 
 

@@ -44,7 +44,7 @@ def values(metrics: Metrics, name: str, *labels: str) -> dict[tuple[str, ...], f
 
 PAGE = """\
 # HELP gateway_calls_total Calls that ended, by the class of their status; left: the client went \
-away.
+away; broken: the worker died.
 # TYPE gateway_calls_total counter
 gateway_calls_total{dialect="responses",model="policy",replica="a:1",status="2xx"} 1.0
 # HELP gateway_call_duration_seconds From a call's arrival to the end of its reply.

@@ -1,6 +1,9 @@
 """Whose conversation a request belongs to."""
 
+import hashlib
+
 import pytest
+from itsdangerous import Signer
 
 from gateway import config
 from gateway.core import Json, Session
@@ -99,3 +102,10 @@ def test_a_cache_key_of_any_text_gives_an_id_that_can(identities: Identities) ->
 def test_the_secret_is_not_in_the_repr(identities: Identities) -> None:
     assert "secret" not in repr(config.Sessions(secret="hush"))
     assert "hush" not in repr(config.Sessions(secret="hush"))
+
+
+def test_the_signature_is_the_librarys_own_for_this_secret_and_salt(
+    identities: Identities,
+) -> None:
+    signer = Signer("s", salt="gym-gateway.session", digest_method=hashlib.sha256)
+    assert signer.validate(identities.write(Session("one")))

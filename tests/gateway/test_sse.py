@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import codec
+from gateway.codec import Verbatim
 from gateway.errors import UpstreamUnreachable
 from gateway.sse import DONE, KEEP_ALIVE, Event, parse, whole
 from tests import recorded
@@ -121,3 +122,11 @@ async def test_whole_does_not_pass_on_what_broke_off_in_an_event() -> None:
     assert await anext(passed) == b"data: 1\n\n"
     with pytest.raises(UpstreamUnreachable):
         await anext(passed)
+
+
+def test_what_was_received_is_passed_on_as_it_came() -> None:
+    received = Verbatim({"a": 1})
+    received.raw = b'{"a":  1}'
+    assert Event(received).passed_on() == b'data: {"a":  1}\n\n'
+    assert Event({**received}).passed_on() == b'data: {"a":1}\n\n'
+    assert DONE.passed_on() == DONE.encode()

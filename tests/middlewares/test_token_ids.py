@@ -12,7 +12,7 @@ from gateway.chat_request import tokenize_body
 from gateway.chunks import as_chunk, fold
 from gateway.core import Call, Chunk, Json, Reply
 from gateway.errors import BadRequest, GatewayError, UpstreamError
-from middlewares.token_ids import TokenIds
+from middlewares.token_ids import MANY, TokenIds
 from tests import plausible, recorded
 from tests.calls import USER, Replica, call, chunk, collect, message, sent
 from tests.fake_vllm import CHAT, Complete, FakeVllm, Gate, Hang, Recorded, Status, events
@@ -198,15 +198,33 @@ async def test_an_incomplete_bundle_on_the_message_is_a_502(key: str) -> None:
         ({"logprobs": None}, "the replica gave 2 token ids but 0 log probabilities"),
         ({"logprobs": entries("a")}, "the replica gave 2 token ids but 1 log probabilities"),
         ({"token_ids": [3]}, "the replica gave 1 token ids but 2 log probabilities"),
+        *(
+            (
+                {"logprobs": {"content": [{"token": "a", "logprob": odd}] * 2}},
+                "the replica gave a token without a log probability",
+            )
+            for odd in (None, "-0.5", [-0.5])
+        ),
         (
-            {"logprobs": {"content": [{"token": "a", "logprob": None}] * 2}},
-            "the replica gave a token without a log probability",
+            {"logprobs": {"content": ["a", "b"]}},
+            "the replica's log probabilities are of another shape",
         ),
     ],
 )
 async def test_missing_and_unequal_arrays_are_a_502(choice: Json, message: str) -> None:
     """79, 80."""
     assert (await failure(whole(**choice))).message == message
+
+
+@pytest.mark.parametrize(("count", "turn"), [(MANY, False), (MANY + 1, True)])
+async def test_other_calls_get_their_turn_when_many_tokens_were_read(
+    count: int, turn: bool
+) -> None:
+    turns: list[bool] = []
+    asyncio.get_running_loop().call_soon(turns.append, True)
+    made = whole(token_ids=[3] * count, logprobs=entries(*["a"] * count))
+    await message(TokenIds(), call(), made)
+    assert bool(turns) is turn
 
 
 async def test_a_stream_without_a_finish_reason_is_a_502() -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from attrs import define, field
 
@@ -10,6 +10,8 @@ from gateway.core import Json
 
 Said = tuple[str, Json]
 """The type of an event, and its fields."""
+Says = Callable[[], Iterable[Said]]
+"""Makes events, if there is anybody to hear them."""
 
 
 def derived_id(prefix: str, *parts: object) -> str:
@@ -38,18 +40,16 @@ class Item(ABC):
     def text(self) -> str:
         return "".join(self._text)
 
+    def grow(self, text: str) -> None:
+        """More of it."""
+        self._text.append(text)
+
     def opened(self) -> Iterator[Said]:
         """The events that announce it."""
         yield "response.output_item.added", {"output_index": self.index, "item": self.bare()}
 
-    def grow(self, text: str) -> Iterator[Said]:
-        """More of it."""
-        self._text.append(text)
-        yield self.growth(text)
-
-    def closed(self, status: str) -> Iterator[Said]:
+    def closed(self) -> Iterator[Said]:
         """The events that end it."""
-        self.status = status
         yield from self.ending()
         yield "response.output_item.done", {"output_index": self.index, "item": self.whole()}
 

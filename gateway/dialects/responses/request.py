@@ -67,6 +67,8 @@ _OURS = (
 )
 """What has another form in a chat request."""
 
+_LEFT_OUT = frozenset((*_HINTS, *_OURS, *_REFUSED))
+
 
 def to_chat(body: Json, tools_of: Callable[[Json], Tools]) -> Json:
     """
@@ -80,7 +82,7 @@ def to_chat(body: Json, tools_of: Callable[[Json], Tools]) -> Json:
     tools = tools_of(body)
     for kind in tools.dropped:
         logger.warning("a tool of type %s is dropped: only OpenAI can run it", kind)
-    chat = {k: v for k, v in body.items() if k not in (*_HINTS, *_OURS, *_REFUSED)}
+    chat = {k: v for k, v in body.items() if k not in _LEFT_OUT}
     verify_fields(chat)
     chat["messages"] = messages(body["input"], body.get("instructions"))
     if "max_output_tokens" in body:

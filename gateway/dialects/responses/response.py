@@ -47,14 +47,13 @@ _DEFAULTS: Json = {
     "presence_penalty": 0.0,
     "frequency_penalty": 0.0,
     "top_logprobs": 0,
-    "max_tokens": None,
 }
 
 
 def _sampling(sent: Json) -> Json:
-    values = {**_DEFAULTS, **{k: v for k, v in sent.items() if v is not None}}
-    limit = values.get("max_completion_tokens", values["max_tokens"])
-    return {**{k: values[k] for k in _DEFAULTS if k != "max_tokens"}, "max_output_tokens": limit}
+    values = {k: usual if sent.get(k) is None else sent[k] for k, usual in _DEFAULTS.items()}
+    newer, older = sent.get("max_completion_tokens"), sent.get("max_tokens")
+    return {**values, "max_output_tokens": older if newer is None else newer}
 
 
 def _tool(tool: Json) -> Json:

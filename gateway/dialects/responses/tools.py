@@ -50,6 +50,8 @@ class Tools:
         ``drop`` leaves out what only OpenAI can run; else it is refused.
         """
         tools = body.get("tools") or []
+        if not tools and body.get("tool_choice") is None:
+            return _NONE
         others = [(i, tool) for i, tool in enumerate(tools) if tool["type"] not in OFFERED]
         if others and not drop:
             raise _unsupported(others[0][1], f"tools[{others[0][0]}]")
@@ -78,6 +80,9 @@ class Tools:
             return {"name": name}
         space, own = self.namespaces[name]
         return {"name": own, "namespace": space}
+
+
+_NONE = Tools({}, {})
 
 
 def _flat(tools: list[Json]) -> Iterator[tuple[Json, str, str | None]]:

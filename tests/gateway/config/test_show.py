@@ -97,6 +97,7 @@ def test_what_is_shown_are_the_values_that_count() -> None:
           connect_timeout: 10.0
           queue: 1000
           queue_timeout: 300.0
+          send_timeout: 60.0
           drain: 300.0
         health:
           every: 2.0

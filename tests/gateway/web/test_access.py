@@ -128,24 +128,14 @@ def test_no_key_is_shown() -> None:
 
 NEEDS: dict[Need, list[str]] = {
     "probe": ["/", "/health", "/ready"],
-    "call": [
-        "/v1/chat/completions",
-        "/v1/models/{id}",
-        "/tokenize",
-        "/v1/detokenize",
-        "/sessions/{session}/v1/responses",
-        "/sessions/{session}/tokenize",
-        "/ng-rollout/{session}/v1/models",
-        "/models/{model}/v1/chat/completions",
-        "/sessions/{session}/models/{model}/v1/chat/completions",
-        "/ng-rollout/{session}/models/{model}/detokenize",
-    ],
+    "call": ["/{prefix}v1/models", "/{prefix}v1/models/{id}"],
     "status": ["/metrics", "/sessions", "/sessions/{session}", "/sessions/{id}"],
     "admin": [
         "/admin/replicas",
         "/admin/replicas/{name}",
         "/admin/drain/{name}",
         "/admin/v1/models",
+        "/{prefix}v1/models/{id}/admin",
         "/{anything}",
         "/debug",
         "/health/{replica}",

@@ -1,6 +1,7 @@
 """Calls, from a parsed request to the bytes of their answers."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -52,6 +53,31 @@ async def test_a_native_answer_comes_byte_for_byte(fake: FakeVllm, body: Json) -
         answer = await client.post(body, RESPONSES)
     assert answer.raw == said
     assert fake.requests[-1].body == {**body, "model": "fake-model"}
+
+
+def spaced(*texts: str) -> list[bytes]:
+    """Events as vLLM does not write them."""
+    chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    chunks = [{**chunk, "choices": [{"index": 0, "delta": {"content": text}}]} for text in texts]
+    return [b"data: %b\n\n" % json.dumps(chunk).encode() for chunk in chunks]
+
+
+async def test_a_stream_that_is_only_watched_goes_on_byte_for_byte(fake: FakeVllm) -> None:
+    said = b"".join([*spaced("a", "b", 'c"', "\u00e4"), b"data: [DONE]\n\n"])
+    fake.script(Raw(said))
+    async with serving(fake) as client:
+        answer = await client.post(STREAM)
+    assert answer.raw == said
+
+
+async def test_what_came_together_with_an_error_is_told_before_it(fake: FakeVllm) -> None:
+    error = b'data: {"error": {"message": "out of memory", "code": 500}}\n\n'
+    said = spaced("a", "b")
+    fake.script(Raw(b"".join([*said, error])))
+    async with serving(fake) as client:
+        answer = await client.post(STREAM)
+    assert answer.raw.startswith(b"".join(said))
+    assert b"out of memory" in answer.raw
 
 
 async def test_a_native_overflow_is_an_empty_response(fake: FakeVllm) -> None:

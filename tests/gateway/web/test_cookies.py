@@ -6,6 +6,7 @@ import pytest
 
 from gateway import config
 from gateway.core import Session
+from gateway.routing.admitted import Admitted
 from gateway.sessions import Identities
 from gateway.web.cookies import cookies, set_cookie
 from tests.gateway.web.seated import seat
@@ -51,3 +52,21 @@ def test_replicas_of_other_models_stay_in_it() -> None:
     known = IDENTITIES.read(value)
     assert known is not None
     assert known.pins == {"other": "r"}
+
+
+def test_a_cookie_that_says_where_the_session_is_is_not_told_again() -> None:
+    made = seat("s")
+    made.session = Session("s", "cookie", {made.served.pool.replicas.name: "r"})
+    made.admitted = Admitted(made.session, "r", "r")
+    told = cookies({"Cookie": f"gym_gateway={IDENTITIES.write(made.session)}"})
+    assert set_cookie(IDENTITIES, told, made) == ""
+
+
+def test_a_session_that_has_moved_is_told_where_it_is() -> None:
+    made = seat("s")
+    name = made.served.pool.replicas.name
+    made.session = Session("s", "cookie", {name: "gone"})
+    made.admitted = Admitted(made.session, "r", "r")
+    told = cookies({"Cookie": f"gym_gateway={IDENTITIES.write(made.session)}"})
+    value = IDENTITIES.write(Session("s", "cookie", {name: "r"}))
+    assert set_cookie(IDENTITIES, told, made).startswith(f"Set-Cookie: gym_gateway={value};")

@@ -78,7 +78,7 @@ async def delivering(
 ) -> AsyncIterator[str]:
     """The address of a server that delivers what this makes."""
     site = Site(make, begin, streamed, repeated)
-    server = HttpServer(site.answer, site.refuse, 2**20)
+    server = HttpServer(site.answer, site.refuse, 2**20, 60.0)
     [listener] = await bound("127.0.0.1", 0)
     await server.listen(listener)
     try:

@@ -1,5 +1,7 @@
 """The endpoints that no model answers, over real sockets."""
 
+import pytest
+
 from tests.fake_vllm import FakeVllm
 from tests.serving import model, serving, until
 
@@ -47,3 +49,23 @@ async def test_models_lists_what_clients_may_ask_for(fake: FakeVllm) -> None:
     assert one["max_model_len"] > 0
     assert missing.status == 404
     assert missing.error["code"] == "model_not_found"
+
+
+PREFIXES = [
+    *("sessions/s/", "ng-rollout/s/", "models/policy/", "models/org/policy/"),
+    *("sessions/s/models/policy/", "ng-rollout/s/models/policy/"),
+]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+async def test_models_are_listed_below_every_prefix(fake: FakeVllm, prefix: str) -> None:
+    async with serving(fake) as client:
+        listed = await client.get(f"/{prefix}v1/models")
+        one = await client.get(f"/{prefix}v1/models/policy")
+    assert listed.json == {"object": "list", "data": [one.json]}
+
+
+@pytest.mark.parametrize("path", ["/x/v1/models", "/sessions/v1/models", "/models//v1/models"])
+async def test_and_nowhere_else(fake: FakeVllm, path: str) -> None:
+    async with serving(fake) as client:
+        assert (await client.get(path)).error["code"] == "unknown_url"

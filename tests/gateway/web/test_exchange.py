@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from gateway.errors import BadRequest, NoReplica
-from gateway.web.exchange import Exchange, is_call_id, new_call_id
+from gateway.ids import new_id
+from gateway.web.exchange import Exchange, is_call_id
 from gateway.web.paths import CallPath
 from gateway.wire.accepted import Accepted
 from gateway.wire.http_server import HttpServer
@@ -22,7 +23,7 @@ def nothing(*_: Any) -> None:
 def exchange(*headers: tuple[bytes, bytes]) -> Exchange:
     """One whose connection is not open."""
     request = Request(b"POST", b"/", [*headers], keep_alive=True, chunked=True)
-    connection = Accepted(HttpServer(nothing, nothing, 10))
+    connection = Accepted(HttpServer(nothing, nothing, 10, 60.0))
     return Exchange(request, CallPath("", ""), connection, gateway().parts)
 
 
@@ -50,7 +51,7 @@ def test_any_other_id_passes(given: tuple[tuple[bytes, bytes], ...]) -> None:
 
 
 def test_new_ids_can_be_passed_on() -> None:
-    assert is_call_id(new_call_id())
+    assert is_call_id(new_id())
 
 
 def test_headers_tell_the_type_and_the_id() -> None:

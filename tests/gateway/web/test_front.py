@@ -98,7 +98,7 @@ async def test_what_fails_before_a_call_is_made_is_a_500_without_details(
         monkeypatch.setattr(codec, "decode", fail)
         answer = await client.post(headers={"X-Request-Id": "mine"})
     assert (answer.status, answer.error["message"]) == (500, "internal error")
-    assert [r.getMessage() for r in caplog.records if r.name == "gateway.web.exchange"] == [
+    assert [r.getMessage() for r in caplog.records if r.name == "gateway.web.error_reply"] == [
         "call mine failed"
     ]
 

@@ -7,9 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.web.access import need_of
-from gateway.web.endpoints import PREFIXES
-from gateway.web.paths import CallPath, call_path
+from gateway.web.paths import PREFIX, CallPath, call_path
 
 CHAT = "/v1/chat/completions"
 ENDPOINTS = {
@@ -23,19 +21,38 @@ ENDPOINTS = {
 }
 
 
+PREFIXES = {
+    "": (None, None),
+    "sessions/s/": ("s", None),
+    "ng-rollout/s/": ("s", None),
+    "models/m/": (None, "m"),
+    "models/org/m/": (None, "org/m"),
+    "sessions/s/models/m/": ("s", "m"),
+    "ng-rollout/s/models/m/": ("s", "m"),
+}
+
+
 @pytest.mark.parametrize(("path", "endpoint"), ENDPOINTS.items())
-@pytest.mark.parametrize("prefix", PREFIXES)
-def test_every_endpoint_is_below_every_prefix(prefix: str, path: str, endpoint: str) -> None:
-    whole = prefix.replace("{session}", "s").replace("{model:.+}", "m") + path
-    session = "s" if "{session}" in prefix else None
-    model = "m" if "{model" in prefix else None
-    assert call_path(whole.encode()) == CallPath(endpoint, whole, session, model)
+@pytest.mark.parametrize(("prefix", "fixed"), PREFIXES.items())
+def test_every_endpoint_is_below_every_prefix(
+    prefix: str, fixed: tuple[str | None, str | None], path: str, endpoint: str
+) -> None:
+    whole = f"/{prefix}{path.removeprefix('/')}"
+    assert call_path(whole.encode()) == CallPath(endpoint, whole, *fixed)
 
 
-@pytest.mark.parametrize("path", ENDPOINTS)
-@pytest.mark.parametrize("prefix", PREFIXES)
-def test_every_one_is_for_clients(prefix: str, path: str) -> None:
-    assert need_of(re.sub(r":[^}]*", "", prefix) + path) == "call"
+@pytest.mark.parametrize(("prefix", "fixed"), PREFIXES.items())
+def test_what_may_stand_before_a_path_is_said_once(
+    prefix: str, fixed: tuple[str | None, str | None]
+) -> None:
+    found = re.fullmatch(PREFIX, prefix)
+    assert found is not None
+    assert found.groups() == fixed
+
+
+@pytest.mark.parametrize("prefix", ["sessions/", "sessions/s", "models/", "models/m/sessions/s"])
+def test_nothing_else_may(prefix: str) -> None:
+    assert re.fullmatch(PREFIX, prefix) is None
 
 
 @given(st.text(min_size=1, max_size=20), st.text(min_size=1, max_size=20))

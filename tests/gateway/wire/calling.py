@@ -49,12 +49,13 @@ class Desk:
 
     begin: Callable[[Turn], None]
     longest_body: int
+    send_timeout: float
     turns: list[Turn] = field(factory=list, init=False)
     refusals: list[str] = field(factory=list, init=False)
     server: HttpServer = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.server = HttpServer(self._answer, self._refuse, self.longest_body)
+        self.server = HttpServer(self._answer, self._refuse, self.longest_body, self.send_timeout)
 
     @property
     def requests(self) -> list[tuple[bytes, bytes, bytes]]:
@@ -161,10 +162,10 @@ class Caller:
 
 @asynccontextmanager
 async def serving(
-    begin: Callable[[Turn], None] = echo, *, longest_body: int = 1000
+    begin: Callable[[Turn], None] = echo, *, longest_body: int = 1000, send_timeout: float = 60.0
 ) -> AsyncIterator[Desk]:
     """A server that begins so to answer; nothing may be complained of in the end."""
-    desk = Desk(begin, longest_body)
+    desk = Desk(begin, longest_body, send_timeout)
     [listener] = await bound(HOST, 0)
     await desk.server.listen(listener)
     async with no_complaints():
@@ -189,8 +190,9 @@ async def calling(desk: Desk) -> AsyncIterator[Caller]:
 
 @asynccontextmanager
 async def called(
-    begin: Callable[[Turn], None] = echo, *, longest_body: int = 1000
+    begin: Callable[[Turn], None] = echo, *, longest_body: int = 1000, send_timeout: float = 60.0
 ) -> AsyncIterator[tuple[Desk, Caller]]:
     """A server and its one client."""
-    async with serving(begin, longest_body=longest_body) as desk, calling(desk) as caller:
+    serves = serving(begin, longest_body=longest_body, send_timeout=send_timeout)
+    async with serves as desk, calling(desk) as caller:
         yield desk, caller

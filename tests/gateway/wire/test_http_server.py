@@ -2,13 +2,14 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 from contextlib import AsyncExitStack, ExitStack
 
 import pytest
 
 from gateway.wire import http_server
 from gateway.wire.http_server import AT_ONCE
-from tests.gateway.wire.calling import HOST, Desk, called, calling, echo, later, serving
+from tests.gateway.wire.calling import HOST, Desk, Turn, called, calling, echo, later, serving
 from tests.gateway.wire.scripted import turns
 from tests.serving import until
 
@@ -102,13 +103,53 @@ async def test_idle_connections_are_looked_for_again_and_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(http_server, "IDLE", 0.05)
-    monkeypatch.setattr(http_server, "_SWEEP", 0.01)
-    async with serving() as desk:
+    async with serving(send_timeout=0.04) as desk:
         for _ in range(2):
             async with calling(desk) as caller:
                 await caller.say(POST)
                 await caller.told()
                 assert await caller.hears() == b""
+
+
+async def test_of_many_connections_all_are_looked_at_in_some_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http_server, "_LOOKS", 2)
+    async with serving() as desk, AsyncExitStack() as stack:
+        callers = [await stack.enter_async_context(calling(desk)) for _ in range(5)]
+        await until(lambda: len(desk.server._connections) == 5)
+        idle(desk, http_server.IDLE + 1)
+        desk.server._sweep()
+        assert [await caller.rest() for caller in callers] == [b""] * 5
+
+
+# Clients that do not read.
+
+
+def much(turn: Turn) -> None:
+    turn.connection.send(200, b"", bytes(2**24))
+
+
+def flood(turn: Turn) -> None:
+    turn.connection.begin(200, b"")
+    turn.connection.write(bytes(2**24))
+
+
+@pytest.mark.parametrize(
+    ("begin", "losses"), [(much, 0), (flood, 1)], ids=["a complete reply", "a stream"]
+)
+@pytest.mark.parametrize("raw", [POST, POST.replace(b"1.1", b"1.0")], ids=["goes on", "last"])
+async def test_a_client_that_reads_nothing_is_left_and_that_is_said_once(
+    raw: bytes, begin: Callable[[Turn], None], losses: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with called(begin, send_timeout=0.05) as (desk, caller):
+        await caller.say(raw)
+        turn = await desk.turn()
+        await desk.server.emptied()
+        assert turn.losses == losses
+    assert caplog.messages == [
+        "a client has read nothing for 0.05 s (limits.send_timeout): its connection is ended"
+    ]
 
 
 # Its end.

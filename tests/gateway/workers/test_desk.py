@@ -3,9 +3,10 @@
 import asyncio
 
 from gateway.core import Session
+from gateway.routing.ended import Ended
 from gateway.routing.journey import Journey
 from gateway.workers import messages
-from tests.gateway.workers.pair import pair
+from tests.gateway.workers.pair import Pair, pair
 from tests.serving import until
 
 S = Session("s", "header")
@@ -22,6 +23,35 @@ async def test_all_that_a_worker_held_is_given_back_when_it_is_gone() -> None:
         await until(lambda: slots.queued == 0)
         assert (slots.in_flight, made.replicas.table._running) == (0, {})
         assert made.replicas.find("a").flights == set()
+        waiting.cancel()
+
+
+def calls(made: Pair) -> dict[tuple[str, str, str], float]:
+    """How many have ended, by dialect, status and replica."""
+    [family] = [f for f in made.gateway.metrics.collect() if f.name == "gateway_calls"]
+    labels = ("dialect", "status", "replica")
+    return {tuple(s.labels[name] for name in labels): s.value for s in family.samples}  # type: ignore[misc]
+
+
+async def test_the_calls_of_a_worker_that_is_gone_have_broken_off() -> None:
+    async with pair("a") as made:
+        left = await made.dispatch.admit(S)
+        await made.dispatch.admit(S)
+        made.dispatch.leave("s", left, Ended("responses", "2xx", 1.0, "a"))
+        await made.told(messages.Leave)
+        made.desk.close()
+        assert calls(made) == {("responses", "2xx", "a"): 1, ("unknown", "broken", "a"): 1}
+
+
+async def test_so_have_those_that_were_not_let_in_yet() -> None:
+    async with pair("a", up=False) as made:
+        waiting = asyncio.create_task(made.dispatch.admit(S))
+        await made.told(messages.Admit)
+        await asyncio.sleep(0)
+        made.desk.close()
+        await until(lambda: bool(calls(made)))
+        assert calls(made) == {("unknown", "broken", ""): 1}
+        assert made.replicas.table._running == {}
         waiting.cancel()
 
 

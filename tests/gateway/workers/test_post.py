@@ -91,3 +91,10 @@ def test_a_worker_looks_for_modules_where_its_supervisor_does(
 async def test_a_worker_that_is_dismissed_ends_well(tmp_path: Path) -> None:
     async with post(tmp_path) as made:
         assert await made.run(nothing, made.dismiss) == 0
+
+
+async def test_a_worker_that_is_gone_is_not_killed(tmp_path: Path) -> None:
+    async with post(tmp_path) as made:
+        before = made.kill()
+        await made.run(nothing, made.dismiss)
+        assert (before, made.kill()) == (False, False)

@@ -3,8 +3,10 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+
+import pytest
 
 from gateway.workers.relay import Half, Relays
 from tests.serving import until
@@ -17,9 +19,10 @@ async def far(folder: Path) -> AsyncIterator[tuple[str, "asyncio.Queue[asyncio.S
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writers.put_nowait(writer)
-        while data := await reader.read(2**16):
-            writer.write(data)
-            await writer.drain()
+        with suppress(ConnectionResetError):
+            while data := await reader.read(2**16):
+                writer.write(data)
+                await writer.drain()
         writer.close()
 
     server = await asyncio.start_unix_server(echo, path)
@@ -54,6 +57,23 @@ async def test_more_than_any_buffer_holds_goes_through(tmp_path: Path) -> None:
         assert await reader.readexactly(len(data)) == data
         writer.close()
         await relays.shutdown(10)
+
+
+async def test_a_client_that_reads_nothing_is_left_and_so_is_the_other_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    relays = Relays(send_timeout=0.05)
+    async with far(tmp_path) as (path, writers):
+        _, writer = await client(relays, path)
+        other = await writers.get()
+        other.write(b"x" * 2**23)
+        with suppress(ConnectionResetError):
+            await other.wait_closed()
+        await relays.shutdown(10)
+        writer.close()
+    assert caplog.messages == [
+        "a client has read nothing for 0.05 s (limits.send_timeout): its connection is ended"
+    ]
 
 
 async def test_the_client_hears_when_the_other_end_is_closed(tmp_path: Path) -> None:

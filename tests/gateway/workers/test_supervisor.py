@@ -11,7 +11,10 @@ from aiohttp import web
 from attrs import define
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.config import Config, Limits, Model
 from gateway.core import Call, Handler, Json, Reply
+from gateway.workers import supervisor
+from gateway.workers.supervisor import supervising
 from tests import plausible
 from tests.fake_vllm import Complete, FakeVllm, Gate, Hang, Received, Status, events, replicas
 from tests.gateway.commands import write
@@ -227,6 +230,12 @@ async def test_only_the_calls_of_a_worker_that_is_killed_break_and_nothing_is_he
         assert (await sound).status == 200
         outcomes = await asyncio.gather(*queued, return_exceptions=True)
         await until(lambda: replaced(made, one.worker))
+
+        async def counted() -> bool:
+            told = [metric(made, "gateway_calls_total", status=s) for s in ("2xx", "broken")]
+            return await asyncio.gather(*told) == [2, 2]
+
+        await until(counted)
         (fresh,) = [worker for worker in made.workers() if worker != other.worker]
         served = await (await made.to(fresh)).post(headers=at("a"))
         await until(lambda: idle(made))
@@ -362,6 +371,28 @@ async def test_a_second_signal_ends_the_calls_of_all_workers(tmp_path: Path) -> 
         await fake.client_left(1)
         await fake.client_left(2)
         await asyncio.gather(*calls, return_exceptions=True)
+
+
+@pytest.mark.parametrize("hurries", [False, True], ids=["in time", "by a second signal"])
+async def test_a_worker_that_hangs_is_killed_in_the_end_and_that_is_said(
+    hurries: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(supervisor, "LATE", 0.1)
+    limits = Limits(drain=60.0 if hurries else 0.1)
+    model = Model(base_url=("http://127.0.0.1:9",), model="m")
+    async with supervising(Config({"policy": model}, workers=2, limits=limits)) as made:
+        await made.listen("127.0.0.1", 0)
+        await made.listening()
+        process = made._posts[0].process
+        assert process is not None
+        process.send_signal(signal.SIGSTOP)
+        hurry = asyncio.Event()
+        if hurries:
+            hurry.set()
+        await made.drain(hurry)
+    assert process.returncode == -signal.SIGKILL
+    told = [one for one in caplog.messages if "worker" in one]
+    assert told == ["a worker that did not end within 0.1 s was killed"]
 
 
 async def test_the_workers_end_when_the_supervisor_is_killed(tmp_path: Path) -> None:

@@ -17,9 +17,11 @@ NOW = 1_800_000_000.5
 ENDS = ("response.completed", "response.incomplete", "response.failed")
 
 
-def encoder(body: Json | None = None, sent: Json | None = None) -> ResponsesEncoder:
+def encoder(
+    body: Json | None = None, sent: Json | None = None, *, stream: bool = True
+) -> ResponsesEncoder:
     """An encoder at a fixed time, for a request that was sent as it came."""
-    body = {"input": "Hello"} if body is None else body
+    body = {"stream": stream, **({"input": "Hello"} if body is None else body)}
     made = Responses("drop").encoder(body, {"model": "m"} if sent is None else sent, "call-1")
     made.clock = lambda: NOW
     return made
@@ -37,7 +39,9 @@ def response(*chunks: Chunk, body: Json | None = None, sent: Json | None = None)
     """The complete response, which is checked against its events on the way."""
     to = encoder(body, sent)
     events = told(chunks, to)
-    assert replayed(events) == to.result()
+    silent = encoder(body, sent, stream=False)
+    assert told(chunks, silent) == [DONE]
+    assert replayed(events) == to.result() == silent.result()
     return to.result()
 
 

@@ -35,7 +35,9 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_an_item_is_announced_grows_and_ends(kind: type[Item]) -> None:
     item = kind("i", 2, **({"name": {"name": "f"}} if kind is FunctionCall else {}))  # type: ignore[arg-type]
-    said = [*item.opened(), *item.grow("text"), *item.closed("completed")]
+    said = [*item.opened()]
+    item.grow("text")
+    said += [item.growth("text"), *item.closed()]
     assert [name.removeprefix("response.") for name, _ in said] == KINDS[kind]
     assert {fields["output_index"] for _, fields in said} == {2}
     assert said[-1][1]["item"] == item.whole()
@@ -44,8 +46,8 @@ def test_an_item_is_announced_grows_and_ends(kind: type[Item]) -> None:
 def test_what_was_announced_does_not_change() -> None:
     item = Message("i", 0)
     [(_, announced), _] = item.opened()
-    list(item.grow("text"))
-    list(item.closed("completed"))
+    item.grow("text")
+    item.status = "completed"
     assert (announced["item"]["content"], announced["item"]["status"]) == ([], "in_progress")
 
 
