@@ -54,12 +54,17 @@ class Splitter:
         return self._whole(part) or self._by_line(part)
 
     def _whole(self, part: bytes) -> list[bytes]:
-        """The events of a part that is nothing but whole ones, of one line each; else nothing."""
-        if self._data or any(self._pieces) or not part.startswith(_DATA):
+        """If up to its last blank line there are but whole events of one line each, those."""
+        end = part.rfind(b"\n\n") + 2
+        rest = part[end:]
+        if end < 2 or self._data or b"\n" in rest:
             return []
-        events = part[6:-2].split(b"\n\n" + _DATA)
-        plain = part.endswith(b"\n\n") and b"\r" not in part
-        return events if plain and part.count(b"\n") == 2 * len(events) else []
+        whole = b"".join([*self._pieces, part[:end]])
+        events = whole[6:-2].split(b"\n\n" + _DATA)
+        if not whole.startswith(_DATA) or whole.count(b"\n") != 2 * len(events) or b"\r" in whole:
+            return []
+        self._pieces = [rest]
+        return events
 
     def _by_line(self, part: bytes) -> list[bytes]:
         first, *lines = part.split(b"\n")
