@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import ExitStack
 from typing import Generic, TypeVar
 
 from attrs import define, field
@@ -91,10 +92,11 @@ class Batches(Generic[T]):
 
     def _end(self, error: BaseException | None) -> None:
         watching, self._watching = self._watching, []  # who watches may hold these in turn
-        if self._begun and not self._over:
-            for _, end in watching:
-                end(error)
-        self._over = True
+        over, self._over = self._over, True
+        if self._begun and not over:
+            with ExitStack() as told:  # all are, also if one raises
+                for _, end in reversed(watching):
+                    told.callback(end, error)
 
 
 async def _nothing() -> tuple[()]:

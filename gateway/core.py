@@ -7,15 +7,13 @@ from typing import Any, Literal, Protocol
 
 from attrs import field, frozen
 
-from gateway.batches import Batches
+from gateway.batches import Batches, End, See
 
 Json = dict[str, Any]
 Chunk = Json
 """One ``chat.completion.chunk``; a complete reply is a stream of one (see `chunks`)."""
 
 Transform = Callable[[AsyncIterator[Chunk]], AsyncIterator[Chunk]]
-See = Callable[[Chunk], object]
-End = Callable[[BaseException | None], object]
 
 
 class Ask(Protocol):
@@ -122,12 +120,12 @@ class Reply:
         """
         return self._with(transform(self.chunks))
 
-    def watched(self, see: See, end: End = _unheeded) -> "Reply":
+    def watched(self, see: See[Chunk], end: End = _unheeded) -> "Reply":
         """
-        The reply whose chunks are shown on their way, and then what ended it, if not the last.
+        The reply, each chunk of which is shown when it is taken, and then what ended it.
 
-        They are not changed, so a stream goes to the client byte for byte, and all that came
-        together goes together.
+        They are not changed, so a stream goes to the client byte for byte, and what came together
+        goes together. ``end`` is given the error, or None if the last chunk was taken.
         """
         chunks = Batches.of(self.chunks)
         chunks.watch(see, end)

@@ -1,5 +1,6 @@
 """Ids of calls and of sessions that the client does not name."""
 
+import os
 import secrets
 
 AT_ONCE = 256
@@ -7,6 +8,7 @@ AT_ONCE = 256
 DIGITS = 32
 
 _left: list[str] = []
+os.register_at_fork(after_in_child=_left.clear)
 
 
 def new_id() -> str:

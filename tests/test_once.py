@@ -12,7 +12,7 @@ from attrs import define, field
 from gateway import arrays, codec, sse
 from gateway.core import Json
 from tests import plausible
-from tests.fake_vllm import CHAT, FakeVllm, Raw
+from tests.fake_vllm import CHAT, Answer, FakeVllm, Raw, Status
 from tests.serving import HELLO, serving
 
 TRAINING: Mapping[str, Any] = {
@@ -114,7 +114,7 @@ async def test_a_reply_is_parsed_once_and_what_is_passed_on_is_not(
 EVENTS = 200
 
 
-def burst() -> Raw:
+def burst(end: bytes = sse.DONE.encode()) -> Raw:
     """So many events, in one piece."""
     entry = {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}
     choice = {"index": 0, "token_ids": [1], "logprobs": {"content": [entry]}}
@@ -123,11 +123,13 @@ def burst() -> Raw:
         {
             **chunk,
             "prompt_token_ids": [1, 2] if number == 0 else None,
-            "choices": [{**choice, "delta": {"content": f"word {number} "}, "finish_reason": end}],
+            "choices": [
+                {**choice, "delta": {"content": f"word {number} "}, "finish_reason": finish}
+            ],
         }
-        for number, end in enumerate([None] * (EVENTS - 1) + ["stop"])
+        for number, finish in enumerate([None] * (EVENTS - 1) + ["stop"])
     ]
-    return Raw(b"".join(sse.Event(event).encode() for event in events) + sse.DONE.encode())
+    return Raw(b"".join(sse.Event(event).encode() for event in events) + end)
 
 
 @pytest.mark.parametrize("fields", [{}, TRAINING], ids=["plain", "training"])
@@ -171,6 +173,31 @@ async def test_a_call_leaves_nothing_for_the_garbage_collector(
             answer = await client.post({**BODIES[path], "stream": stream}, path)
             assert answer.status == 200
             await client.gateway.answers.idle.wait()
+        gc.collect()
+        left = [type(found) for found in cycles]
+    assert [kind for kind in left if kind.__module__.startswith(("gateway", "middlewares"))] == []
+
+
+ERROR = sse.Event({"error": {"message": "no", "code": 500}}).encode()
+FAILURES: Mapping[str, tuple[Answer, Answer]] = {
+    "refused": (Status(500), Status(500)),
+    "tried again": (Status(503), burst()),
+    "broken off": (burst(b""), burst(b"")),
+    "an error at last": (burst(ERROR), burst(ERROR)),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", [CHAT, RESPONSES])
+@pytest.mark.parametrize("failure", FAILURES)
+async def test_a_call_that_fails_does_not_either(
+    fake: FakeVllm, cycles: list[object], failure: str, path: str, stream: bool
+) -> None:
+    """While replicas fail, all calls do, and a request may be megabytes."""
+    async with serving(fake) as client:
+        fake.script(*FAILURES[failure])
+        await client.post({**BODIES[path], "stream": stream}, path)
+        await client.gateway.answers.idle.wait()
         gc.collect()
         left = [type(found) for found in cycles]
     assert [kind for kind in left if kind.__module__.startswith(("gateway", "middlewares"))] == []

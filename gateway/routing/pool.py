@@ -130,6 +130,7 @@ class Pool:
                 raise error
             error.replica = flight.replica.name
             journey.tries.failed(flight.replica.name, error)
+            error.with_traceback(None)  # the tries keep it, and its frames the tries
             again = True
         finally:
             if isinstance(error, GatewayError):

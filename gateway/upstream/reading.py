@@ -7,7 +7,7 @@ from typing import Any
 from attrs import define, field
 
 from gateway import sse
-from gateway.arrays import decode_reply
+from gateway.arrays import WORTH, decode_reply
 from gateway.batches import Batches
 from gateway.chunks import TEXTS
 from gateway.codec import Raw, Verbatim, decode
@@ -98,7 +98,7 @@ class _Stream:
             try:
                 self._read.append(self._alike.decode(event) or _chunk(event, self._alike))
             except UpstreamError as error:
-                self._failed = error
+                self._failed = error.with_traceback(None)  # which holds this
                 return
 
 
@@ -122,14 +122,17 @@ async def _from(first: bytes, events: AsyncIterator[bytes]) -> AsyncIterator[byt
 
 
 def _chunk(event: bytes, alike: Alike) -> Chunk:
-    chunk = json_object(event, decode_reply)
+    lines = b"\n" in event or b"\r" in event
+    chunk = json_object(event, decode if lines else decode_reply)
     error = chunk.get("error")
     if error is not None:
         error = error if isinstance(error, dict) else {"message": str(error)}
         raise from_object(status_in_stream(error), error)
     _checked(chunk, "delta")
-    if b"\n" in event or b"\r" in event:
-        return chunk  # as it is, it cannot be told on one line
+    # Nothing of what came on several lines can be told on one as it is, and of a long event not all
+    # was looked at as UTF-8.
+    if lines or (len(event) >= WORTH and not event.isascii()):
+        return chunk
     alike.learn(event, chunk)
     verbatim = Verbatim(chunk)
     verbatim.raw = event

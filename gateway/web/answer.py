@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from attrs import define, field
 
+from gateway.errors import GatewayError
 from gateway.web.seat import Seat
 
 HIGH_WATER = 2**20
@@ -82,6 +83,8 @@ class Answer:
 
     def fail(self, error: BaseException) -> None:
         """It has not even begun."""
+        if isinstance(error, GatewayError):  # others are logged with it
+            error.with_traceback(None)  # its frames hold the call, and some of them the error
         self.error, self.spoiled = error, True
         self.end()
 

@@ -237,7 +237,7 @@ async def _stream(
     else:
         return
     answer.spoiled = True
-    asked.meter.failed = failure
+    asked.meter.failed = failure.with_traceback(None)  # which holds this
     await answer.add(_failure(failure, encoder))
 
 

@@ -68,8 +68,9 @@ class Incoming:
             self._refuse(431, f"the headers are longer than {LONGEST_HEAD} bytes")
 
     def stop(self) -> None:
-        """No more will come."""
+        """No more will come, and what came is not kept until the garbage is collected."""
         self.over = True
+        self._headers, self._body = [], []
         self._arrived()
 
     def _refuse(self, status: int, message: str) -> None:
@@ -132,7 +133,6 @@ class Incoming:
         self._body.append(data)
         self._length += len(data)
         if self._length > self._site.longest_body:
-            self._body.clear()
             self._refuse(413, TOO_LONG)
 
     def on_message_complete(self) -> None:

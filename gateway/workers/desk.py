@@ -33,6 +33,8 @@ class Desk:
     _closed: bool = field(default=False, init=False)
     _calls: dict[int, tuple[LocalDispatch, Admitted, float]] = field(factory=dict, init=False)
     """Those that were let in, and when they came."""
+    _entering: dict[int, tuple[LocalDispatch, str, float]] = field(factory=dict, init=False)
+    """Those that wait to be let in, for which session, and when they came."""
     _flights: dict[int, tuple[LocalDispatch, Departed]] = field(factory=dict, init=False)
     _waiting: dict[int, "asyncio.Task[None]"] = field(factory=dict, init=False)
     """What cannot be answered at once."""
@@ -54,6 +56,9 @@ class Desk:
         self._closed = True
         for task in [*self._waiting.values()]:
             task.cancel()
+        for dispatch, session, since in self._entering.values():
+            dispatch.leave(session, None, _broken(since))
+        self._entering.clear()
         for _, flight in [*self._flights.values()]:
             flight.land()
         for dispatch, admitted, since in self._calls.values():
@@ -69,13 +74,17 @@ class Desk:
             raise NotFound(f"there is no model {model!r}", param="model", code="model_not_found")
         return served.pool.dispatch
 
-    def _later(self, number: int, answer: Coroutine[Any, Any, None]) -> None:
+    def _later(self, number: int, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
         task = self._waiting[number] = asyncio.create_task(self._told(number, answer))
-        task.add_done_callback(lambda _: self._waiting.pop(number, None))
+        task.add_done_callback(lambda _: self._over(number))
 
-    async def _told(self, number: int, answer: Coroutine[Any, Any, None]) -> None:
+    def _over(self, number: int) -> None:
+        self._waiting.pop(number, None)
+        self._entering.pop(number, None)
+
+    async def _told(self, number: int, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
-            await answer
+            await answer()
         except GivenUp:
             self.send(messages.GaveUp(number))
         except GatewayError as error:
@@ -93,18 +102,12 @@ class Desk:
             admitted = dispatch.admit_now(asked.session)
             self._let_in(asked.number, dispatch, admitted, time.monotonic())
         else:
-            self._later(asked.number, self._admit_later(asked, dispatch, time.monotonic()))
+            self._entering[asked.number] = dispatch, asked.session.id, time.monotonic()
+            self._later(asked.number, partial(self._admit_later, asked, dispatch))
 
-    async def _admit_later(
-        self, asked: messages.Admit, dispatch: LocalDispatch, since: float
-    ) -> None:
-        try:
-            admitted = await dispatch.admit(asked.session)
-        except asyncio.CancelledError:
-            if self._closed:
-                dispatch.leave(asked.session.id, None, _broken(since))
-            raise
-        self._let_in(asked.number, dispatch, admitted, since)
+    async def _admit_later(self, asked: messages.Admit, dispatch: LocalDispatch) -> None:
+        _, _, since = self._entering[asked.number]
+        self._let_in(asked.number, dispatch, await dispatch.admit(asked.session), since)
 
     def _let_in(
         self, number: int, dispatch: LocalDispatch, admitted: Admitted, since: float
@@ -150,7 +153,7 @@ class Desk:
         if flight is not None:
             self._fly(asked.number, dispatch, flight, journey)
         else:
-            self._later(asked.number, self._depart_later(asked.number, dispatch, journey))
+            self._later(asked.number, partial(self._depart_later, asked.number, dispatch, journey))
 
     async def _depart_later(self, number: int, dispatch: LocalDispatch, journey: Journey) -> None:
         self._fly(number, dispatch, await dispatch.depart(journey), journey)

@@ -134,3 +134,19 @@ async def test_of_what_nobody_took_there_is_nothing_to_tell() -> None:
     seen = Seen()
     await seen.on(sent([1])).aclose()
     assert (seen.items, seen.ends) == ([], [])
+
+
+async def test_who_watches_is_told_of_the_end_even_if_another_raises() -> None:
+    ends: list[BaseException | None] = []
+    made = sent([1])
+
+    def raises(_: BaseException | None) -> None:
+        raise ValueError("no")
+
+    made.watch(print, raises)
+    made.watch(print, ends.append)
+    await made.batch()
+    with pytest.raises(ValueError, match="no"):
+        await made.batch()
+    await made.aclose()
+    assert ends == [None]

@@ -1,5 +1,6 @@
 """The requests in what a client sends, without a connection."""
 
+import sys
 from itertools import pairwise
 
 import pytest
@@ -234,3 +235,14 @@ def test_a_body_without_one_clear_end_is_refused(lines: bytes) -> None:
     heard = Heard().says(b"POST / HTTP/1.1\r\n" + lines + b"\r\n0\r\n\r\n" + POST)
     (status, _) = next(told for told in heard.told if isinstance(told, tuple))
     assert (status, heard.asked) == (400, [])
+
+
+def test_a_body_that_breaks_off_is_not_kept() -> None:
+    """The parser and what it tells hold each other until the garbage is collected."""
+    body = b"x" * 500
+    held = sys.getrefcount(body)
+    heard = Heard().says(b"POST / HTTP/1.1\r\nContent-Length: 501\r\n\r\n")
+    heard.incoming.on_body(body)
+    kept = sys.getrefcount(body)
+    heard.incoming.stop()
+    assert (kept, sys.getrefcount(body)) == (held + 1, held)

@@ -49,10 +49,25 @@ async def test_so_have_those_that_were_not_let_in_yet() -> None:
         await made.told(messages.Admit)
         await asyncio.sleep(0)
         made.desk.close()
-        await until(lambda: bool(calls(made)))
+        await until(lambda: made.replicas.table._running == {})
         assert calls(made) == {("unknown", "broken", ""): 1}
-        assert made.replicas.table._running == {}
         waiting.cancel()
+
+
+async def test_so_have_those_that_came_a_moment_before() -> None:
+    async with pair("a", up=False) as made:
+        made.desk.hear(messages.Admit(7, "policy", S))
+        made.desk.close()
+        assert calls(made) == {("unknown", "broken", ""): 1}
+
+
+async def test_a_call_that_nobody_waits_for_is_not_one_that_broke_off() -> None:
+    async with pair("a", up=False) as made:
+        made.desk.hear(messages.Admit(7, "policy", S))
+        made.desk.hear(messages.Forget(7))
+        await until(lambda: not made.desk._waiting)
+        made.desk.close()
+        assert calls(made) == {}
 
 
 async def test_a_call_goes_on_by_what_it_was_let_in_by() -> None:
