@@ -94,8 +94,8 @@ class Connection(asyncio.Protocol):
             if self.closed or (answer.done() and answer.result().status >= _REFUSAL):
                 return
             self._write(view[start : start + PIECE])
+            self._written = start + PIECE >= len(body)
             await self._drained()
-        self._written = True
 
     async def _drained(self) -> None:
         if not self._full:

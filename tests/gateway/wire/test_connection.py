@@ -11,7 +11,7 @@ from attrs import frozen
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.wire.connection import LONGEST_HEAD, PIECE, BrokenReply
+from gateway.wire.connection import LONGEST_HEAD, PIECE, BrokenReply, Connection
 from gateway.wire.response import HELD, Response
 from tests.gateway.wire.scripted import OK, Line, line, no_complaints, turns
 from tests.serving import until
@@ -282,6 +282,34 @@ async def test_a_long_body_arrives_whole(made: Line) -> None:
     await made.say(OK)
     assert await (await task).read() == b"ok"
     assert made.freed == [made.connection]
+
+
+class Eager(asyncio.Transport):
+    """Takes all at once; the reply is there in the turn of the loop after so many bytes."""
+
+    def __init__(self, connection: Connection, size: int) -> None:
+        super().__init__()
+        self.connection, self.left = connection, size
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.left -= len(data)
+        if self.left == 0:
+            asyncio.get_running_loop().call_soon(self.connection.data_received, OK)
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return False
+
+
+async def test_a_reply_in_the_turn_after_a_long_body_leaves_the_connection_for_others() -> None:
+    freed: list[Connection] = []
+    connection = Connection(freed.append, freed.append)
+    body = bytes(PIECE + 1)
+    connection.connection_made(Eager(connection, len(GET + body)))
+    assert await (await connection.send(GET, body)).read() == b"ok"
+    assert freed == [connection]
 
 
 async def test_a_server_that_does_not_read_makes_us_wait(made: Line) -> None:
