@@ -1,21 +1,49 @@
 """A Chat Completions request: what may be relied on in it, and what it means."""
 
+from typing import Any
+
+from msgspec import Struct, ValidationError, convert
+
 from gateway.codec import decode
 from gateway.core import Json
 from gateway.errors import BadRequest
-from gateway.shapes import a, an_object, each, verify
+from gateway.shapes import Path, a, an_object, each, verify
 
-_MESSAGE = an_object(
-    {
-        "role": a(str),
-        "content": each(an_object({"type": a(str), "text": a(str)}), otherwise=(str,)),
-        "reasoning": a(str),
-        "reasoning_content": a(str),
-    },
-    required=("role",),
+_MESSAGES = each(
+    an_object(
+        {
+            "role": a(str),
+            "content": each(an_object({"type": a(str), "text": a(str)}), otherwise=(str,)),
+            "reasoning": a(str),
+            "reasoning_content": a(str),
+        },
+        required=("role",),
+    )
 )
+
+
+class _Part(Struct, gc=False):
+    type: str | None = None
+    text: str | None = None
+
+
+class _Message(Struct, gc=False):
+    role: str
+    content: str | list[_Part] | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+
+
+def _messages(value: Any, path: Path) -> None:
+    """As `_MESSAGES`, in a tenth of the time where nothing is wrong: histories are long."""
+    try:
+        convert(value, list[_Message])
+    except ValidationError:
+        _MESSAGES(value, path)
+
+
 _FIELDS = {
-    "messages": each(_MESSAGE),
+    "messages": _messages,
     "model": a(str),
     "stream": a(bool),
     "stream_options": an_object({"include_usage": a(bool)}),

@@ -1,10 +1,20 @@
 """A Chat Completions request: what may be relied on in it, and what it means."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from gateway.chat_request import thinking_is_off, tokenize_body, verify_chat, verify_fields
+from gateway.chat_request import (
+    _MESSAGES,
+    thinking_is_off,
+    tokenize_body,
+    verify_chat,
+    verify_fields,
+)
+from gateway.codec import Raw
 from gateway.core import Json
 from gateway.errors import BadRequest
 from tests import recorded
@@ -93,6 +103,38 @@ def test_a_wrong_type_in_a_message_is_named(messages: Any, message: str) -> None
 def test_a_wrong_type_is_named(field: str, value: Any, message: str) -> None:
     """103."""
     assert fault(**{field: value}) == message
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+PARTS = st.dictionaries(st.sampled_from(["type", "text", "image_url"]), SCALARS)
+CONTENTS = SCALARS | st.lists(PARTS | SCALARS, max_size=3) | PARTS
+MESSAGES = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "assistant"]) | SCALARS},
+    optional={
+        "content": CONTENTS,
+        "reasoning": SCALARS,
+        "reasoning_content": st.text(max_size=3) | CONTENTS,
+        "tool_calls": st.lists(PARTS, max_size=1),
+        "generation_token_ids": st.just(Raw(b"[1]")),
+    },
+)
+
+
+def verdict(check: Callable[[], None]) -> str | None:
+    """What is said of it; None if it passes."""
+    try:
+        check()
+    except BadRequest as error:
+        return error.message
+    return None
+
+
+@settings(max_examples=500)
+@given(st.lists(MESSAGES | SCALARS | PARTS, max_size=3) | SCALARS | PARTS)
+def test_of_messages_is_said_what_their_fields_one_by_one_give(messages: Any) -> None:
+    told = verdict(lambda: verify_fields({"messages": messages}))
+    wanted = None if messages is None else verdict(lambda: _MESSAGES(messages, ("", "messages")))
+    assert told == wanted
 
 
 def test_other_fields_and_other_values_are_for_the_engine_to_judge() -> None:
