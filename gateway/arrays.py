@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.codec import Raw, decode
+from gateway.codec import Raw, decode, numbers
 from gateway.core import Json
 from gateway.errors import UpstreamError
 
@@ -30,7 +30,6 @@ class _Content(msgspec.Struct):
 _reply = msgspec.json.Decoder(_Fields)
 _choices = msgspec.json.Decoder(list[_Fields])
 _content = msgspec.json.Decoder(_Content)
-_undecoded = msgspec.json.Decoder(msgspec.Raw)
 
 
 class LogProbs(Raw):
@@ -58,7 +57,7 @@ def decode_reply(raw: bytes, *, single: bool = False) -> Any:
         return decode(raw)
     try:
         return _put_back(*_taken_out(raw, single))
-    except (msgspec.DecodeError, ValueError):  # of another shape, which is for others to tell
+    except ValueError:  # of another shape, which is for others to tell
         return decode(raw)
 
 
@@ -93,13 +92,8 @@ def _taken_out(raw: bytes, single: bool) -> tuple[bytes, list[Raw]]:
             start = raw.index(b"[", opening)
             rest += view[end:start], _TAKEN
             end = raw.index(b"]", start) + 1
-            taken.append(_numbers(raw[start:end]))
+            taken.append(numbers(raw[start:end]))
     return b"".join([*rest, view[end:]]), taken
-
-
-def _numbers(raw: bytes) -> Raw:
-    _undecoded.decode(raw)
-    return _closed(raw)
 
 
 def _put_back(raw: bytes, taken: list[Raw]) -> Any:

@@ -23,7 +23,6 @@ REASONING = ("reasoning", "reasoning_content")
 TEXTS = (*REASONING, "content", "refusal")
 BUNDLE = codec.BUNDLE
 ARRAYS = (*BUNDLE, "routed_experts")
-_ARRAYS = frozenset(ARRAYS)
 
 
 def as_chunk(reply: Json) -> Chunk:
@@ -63,8 +62,7 @@ def _as_reply(chunk: Chunk) -> Json | None:
     delta = choice.get("delta")
     if delta is None or delta.get("tool_calls") is not None:
         return None
-    named = {"message" if k == "delta" else k: v for k, v in choice.items()}
-    return {**chunk, "object": "chat.completion", "choices": [named]}
+    return {**chunk, "object": "chat.completion", "choices": [_as_whole(choice)]}
 
 
 def _merge(parts: Sequence[Json], rules: Mapping[str, Rule]) -> Json:
@@ -114,8 +112,11 @@ def _tool_calls(values: list[list[Json]]) -> list[Json]:
 
 
 def _choices(values: list[list[Json]]) -> list[Json]:
-    folded = _by_index(values, _CHOICE)
-    return [{"message" if k == "delta" else k: v for k, v in c.items()} for c in folded]
+    return [_as_whole(choice) for choice in _by_index(values, _CHOICE)]
+
+
+def _as_whole(choice: Json) -> Json:
+    return {"message" if k == "delta" else k: v for k, v in choice.items()}
 
 
 _FUNCTION: Mapping[str, Rule] = {"name": _first, "arguments": _text}
@@ -222,9 +223,8 @@ def _common(chunk: Chunk) -> Json:
     return {k: chunk[k] for k in ("id", "object", "created", "model") if k in chunk}
 
 
-def has_arrays(message: Json) -> bool:
-    """Whether a message or a delta has any of the arrays, be it null."""
-    return not _ARRAYS.isdisjoint(message)
+lacks_arrays: Callable[[Json], bool] = frozenset(ARRAYS).isdisjoint
+"""Whether a message or a delta has none of the arrays, not even as null."""
 
 
 def reasoning(delta: Json) -> str:

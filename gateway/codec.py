@@ -110,6 +110,13 @@ def _with_raw_arrays(raw: bytes) -> Any:
         return decode(raw)
 
 
+def numbers(raw: bytes) -> Raw:
+    """An array of them, which stays as it is; raises ValueError for what is no JSON in ASCII."""
+    _undecoded.decode(raw)
+    raw.decode("ascii")
+    return Raw(raw)
+
+
 def _is_taken(value: Any) -> bool:
     return type(value) is int and value == _TAKEN
 
@@ -123,10 +130,7 @@ def _taken_out(raw: bytes) -> tuple[bytes, list[Raw]]:
         start = name.end()
         rest += raw[end:start], b"%d" % _TAKEN
         end = raw.index(b"]", start) + 1
-        array = raw[start:end]
-        _undecoded.decode(array)
-        array.decode("ascii")
-        taken.append(Raw(array))
+        taken.append(numbers(raw[start:end]))
     return b"".join([*rest, raw[end:]]), taken
 
 

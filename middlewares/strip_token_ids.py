@@ -2,7 +2,7 @@
 
 from attrs import frozen
 
-from gateway.chunks import ARRAYS
+from gateway.chunks import ARRAYS, lacks_arrays
 from gateway.core import Call, Handler, Json, Reply
 
 
@@ -17,12 +17,9 @@ class StripTokenIds:
 
     async def __call__(self, call: Call, handler: Handler) -> Reply:
         messages = call.body["messages"]
-        if not all(map(_ARRAYS.isdisjoint, messages)):
+        if not all(map(lacks_arrays, messages)):
             call = call.replace(messages=[_stripped(message) for message in messages])
         return await handler(call)
-
-
-_ARRAYS = frozenset(ARRAYS)
 
 
 def _stripped(message: Json) -> Json:

@@ -13,8 +13,8 @@ from gateway.chunks import (
     ARRAYS,
     BUNDLE,
     REASONING,
-    has_arrays,
     joined,
+    lacks_arrays,
     log_probs,
     prompt_token_ids,
     token_entries,
@@ -91,7 +91,7 @@ def _refuse(body: Json) -> None:
     if body.get("n", 1) > 1:
         raise BadRequest("n must be 1 while token ids are collected", param="n")
     for i, message in enumerate(body["messages"]):
-        if not has_arrays(message):
+        if lacks_arrays(message):
             continue
         there = [key for key in ARRAYS if message.get(key) is not None]
         missing = [key for key in BUNDLE if key not in there]

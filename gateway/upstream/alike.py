@@ -8,7 +8,6 @@ from gateway.chunks import TEXTS
 from gateway.codec import Verbatim, decode
 from gateway.core import Chunk, Json
 
-_CONTAINERS = (dict, list)
 _PROBE = "?"
 """A text that shows where texts are."""
 
@@ -72,5 +71,5 @@ class Alike:
 
 def _is_flat(value: Json) -> bool:
     """Whether all but the choices and the delta can be shared by many chunks."""
-    inner = [v for v in value.values() if isinstance(v, _CONTAINERS)]
+    inner = [v for v in value.values() if isinstance(v, dict | list)]
     return len(inner) == 1

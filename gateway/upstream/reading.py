@@ -35,23 +35,17 @@ async def read(response: Response) -> bytes:
 
 
 async def _part(response: Response) -> bytes:
-    """What has arrived; raises UpstreamUnreachable when that breaks off, or ends."""
+    """What has arrived, nothing at its end; raises UpstreamUnreachable when it breaks off."""
     try:
-        part = await response.part()
+        return await response.part()
     except BROKEN as error:
         raise _broken_off(error) from error
-    if not part:
-        raise UpstreamUnreachable(NO_DONE)
-    return part
 
 
 async def parts(response: Response) -> AsyncIterator[bytes]:
     """The body as it arrives; raises UpstreamUnreachable when it breaks off."""
-    try:
-        while part := await response.part():
-            yield part
-    except BROKEN as error:
-        raise _broken_off(error) from error
+    while part := await _part(response):
+        yield part
 
 
 async def chunks(response: Response) -> Batches[Chunk]:
@@ -91,7 +85,10 @@ class _Stream:
     async def _more(self) -> None:
         if self._failed is not None:
             raise self._failed
-        for event in self._splitter.feed(await _part(self.response)):
+        part = await _part(self.response)
+        if not part:
+            raise UpstreamUnreachable(NO_DONE)
+        for event in self._splitter.feed(part):
             if event == DONE:
                 self._over = True
                 return

@@ -47,28 +47,18 @@ class Answer:
 
     async def add(self, data: bytes) -> None:
         """Hand over; a stream waits while too much of it is not read."""
-        self.put(data)
-        if self.full:
-            await self.room()
-
-    def put(self, data: bytes) -> None:
-        """Hand over, whether or not it is full."""
         self._parts.append(_compact(data) if self.kept else data)
         self.size += len(data)
         if self.on_grow is not None:
             self.on_grow(len(data))
         self._tell()
-
-    @property
-    def full(self) -> bool:
-        """Whether too much of a stream is not read."""
-        return self.streamed and self.size > HIGH_WATER and self._unread > HIGH_WATER
-
-    async def room(self) -> None:
-        """Wait until it is not full."""
-        while self.full:
+        while self._full:
             self._room = asyncio.get_running_loop().create_future()
             await self._room
+
+    @property
+    def _full(self) -> bool:
+        return self.streamed and self.size > HIGH_WATER and self._unread > HIGH_WATER
 
     @property
     def _unread(self) -> int:

@@ -25,7 +25,7 @@ class Unread:
     """Bytes so far, of which the writer keeps count."""
     _taken: int = -1
     _since: float = 0.0
-    """When that was seen to have become more, by the loop's clock."""
+    """When that was seen to have become more, by the clock of whoever looks."""
 
     def seconds(self, transport: asyncio.Transport, now: float) -> float:
         """

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from attrs import define, field
 
-from gateway.chunks import ARRAYS, has_arrays, reasoning, token_entries
+from gateway.chunks import ARRAYS, lacks_arrays, reasoning, token_entries
 from gateway.core import Chunk, Json
 from gateway.dialects.responses.logprobs import Spelling
 from gateway.dialects.responses.output import (
@@ -107,7 +107,7 @@ class ResponsesEncoder:
         delta = choice["delta"]
         if entries := token_entries(choice):
             self._spelling.entries += entries
-        if has_arrays(delta):
+        if not lacks_arrays(delta):
             self._arrays |= {k: delta[k] for k in ARRAYS if delta.get(k) is not None}
         if finish := choice.get("finish_reason"):
             self._finish = finish

@@ -12,6 +12,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from gateway.wire.connection import Connection
+from gateway.wire.response import Response
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CLOSING = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
@@ -176,6 +177,14 @@ class Line:
                 pass
         await turns()
         assert self.lost == [self.connection]
+
+
+async def rest_of(response: Response) -> list[bytes]:
+    """The parts that it still gives."""
+    found = []
+    while part := await response.part():
+        found.append(part)
+    return found
 
 
 async def turns() -> None:

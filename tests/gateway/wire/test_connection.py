@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.wire.connection import LONGEST_HEAD, PIECE, BrokenReply, Connection
 from gateway.wire.response import HELD, Response
-from tests.gateway.wire.scripted import OK, Line, line, no_complaints, turns
+from tests.gateway.wire.scripted import OK, Line, line, no_complaints, rest_of, turns
 from tests.serving import until
 
 GET = b"GET / HTTP/1.1\r\n\r\n"
@@ -51,13 +51,6 @@ async def broken(made: Line, *pieces: bytes) -> str:
         await task
     await made.is_over()
     return str(caught.value)
-
-
-async def rest_of(response: Response) -> list[bytes]:
-    found = []
-    while part := await response.part():
-        found.append(part)
-    return found
 
 
 @frozen

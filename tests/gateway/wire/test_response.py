@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.wire.response import HELD, Response
-from tests.gateway.wire.scripted import turns
+from tests.gateway.wire.scripted import rest_of, turns
 
 
 @define
@@ -25,13 +25,6 @@ class Fed:
 
     def _leave(self) -> None:
         self.left += 1
-
-
-async def all_of(response: Response) -> list[bytes]:
-    found = []
-    while part := await response.part():
-        found.append(part)
-    return found
 
 
 def test_headers_are_found_in_any_case_and_each_is_kept() -> None:
@@ -66,13 +59,13 @@ async def test_what_arrived_together_is_read_together() -> None:
     assert await response.part() == b"ab"
     response.feed(b"c")
     response.finish()
-    assert await all_of(response) == [b"c"]
+    assert await rest_of(response) == [b"c"]
 
 
 @given(st.lists(st.tuples(st.binary(min_size=1), st.booleans())))
 async def test_all_bytes_are_read_in_their_order(pieces: list[tuple[bytes, bool]]) -> None:
     response = Fed().response
-    reading = asyncio.create_task(all_of(response))
+    reading = asyncio.create_task(rest_of(response))
     for piece, with_a_break in pieces:
         response.feed(piece)
         if with_a_break:
@@ -140,7 +133,7 @@ async def test_a_break_after_the_end_is_none() -> None:
 async def test_a_failure_is_raised_instead_of_what_is_left() -> None:
     fed = Fed()
     fed.response.feed(b"a")
-    reading = asyncio.create_task(all_of(fed.response))
+    reading = asyncio.create_task(rest_of(fed.response))
     fed.response.fail(OSError("no more"))
     with pytest.raises(OSError, match="no more"):
         await reading
