@@ -18,27 +18,38 @@ class Answer:
     The bytes of a reply, on their way from the pipeline to whoever reads them.
 
     Its maker calls ``begin``, then ``add`` for each piece, then ``end``; ``fail`` if there was an
-    error before ``begin``. Pieces that everybody has read are dropped unless it is ``kept``.
+    error before ``begin``. Who reads from the beginning can still come as long as it is ``kept``.
     """
 
     seat: Seat
     streamed: bool = False
     """Whether it is sent as it is made; what was asked for, until it has begun."""
     kept: bool = field(default=False, init=False)
+    """Whether it is held for readers that come later."""
     content_type: str | None = field(default=None, init=False)
     """Set once it has begun."""
     ended: bool = field(default=False, init=False)
     error: BaseException | None = field(default=None, init=False)
     size: int = field(default=0, init=False)
     """Bytes so far."""
-    on_grow: Callable[[int], None] | None = field(default=None, init=False)
     spoiled: bool = field(default=False, init=False)
     """Whether it failed, or broke off after it had begun."""
     readers: "set[Reader]" = field(factory=set, init=False)
-    _parts: list[bytes] = field(factory=list, init=False)
-    _dropped: int = field(default=0, init=False)
+    _on_grow: Callable[[int], None] | None = field(default=None, init=False)
+    _pieces: list[bytes] = field(factory=list, init=False)
+    """All of them, of one that is kept."""
     _room: "asyncio.Future[None] | None" = field(default=None, init=False)
     """Of the maker that waits for readers."""
+
+    def keep(self, on_grow: Callable[[int], None]) -> None:
+        """Hold it for others, before there is any of it; how many bytes that takes is told."""
+        self.kept, self._on_grow = True, on_grow
+
+    def let_go(self) -> None:
+        """Nobody comes any more to read it."""
+        self.kept, self._on_grow = False, None
+        self._pieces.clear()
+        self.make_room()
 
     def begin(self, content_type: str, *, streamed: bool = False) -> None:
         """It is a success of this type."""
@@ -47,11 +58,14 @@ class Answer:
 
     async def add(self, data: bytes) -> None:
         """Hand over; a stream waits while too much of it is not read."""
-        self._parts.append(_compact(data) if self.kept else data)
         self.size += len(data)
-        if self.on_grow is not None:
-            self.on_grow(len(data))
-        self._tell()
+        if self.kept:
+            data = _compact(data)
+            self._pieces.append(data)
+        if self._on_grow is not None:
+            self._on_grow(len(data))
+        for reader in tuple(self.readers):
+            reader.put(data)
         while self._full:
             self._room = asyncio.get_running_loop().create_future()
             await self._room
@@ -82,23 +96,13 @@ class Answer:
         self, on_leave: "Callable[[Answer, bool], None]", on_change: Callable[[], None]
     ) -> "Reader":
         """One more reader, from the beginning; its leaving is told, and whether it has all."""
-        assert not self._dropped  # what is not kept has one reader
-        reader = Reader(self, on_leave, on_change)
+        assert self.kept or not self.size  # what is not kept has one reader
+        reader = Reader(self, on_leave, on_change, [*self._pieces])
         self.readers.add(reader)
         return reader
 
-    def take(self, position: int) -> tuple[bytes, int]:
-        """What there is from this position on, and the position after it."""
-        parts = self._parts[position - self._dropped :]
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
-        return data, self._dropped + len(self._parts)
-
-    def drop(self) -> None:
-        """Forget what everybody has read."""
-        if not self.kept:
-            read = min((r.position for r in self.readers), default=self._dropped + len(self._parts))
-            del self._parts[: read - self._dropped]
-            self._dropped = read
+    def make_room(self) -> None:
+        """Somebody has read, or reads no more."""
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
 
@@ -123,7 +127,8 @@ class Reader:
     answer: Answer
     _on_leave: Callable[[Answer, bool], None]
     on_change: Callable[[], None]
-    position: int = field(default=0, init=False)
+    _pieces: list[bytes]
+    """Those that have come since the last time."""
     taken: int = field(default=0, init=False)
     """Bytes."""
 
@@ -132,11 +137,17 @@ class Reader:
         """Whether nothing more will come."""
         return self.answer.ended and self.taken == self.answer.size
 
+    def put(self, piece: bytes) -> None:
+        """One more has come."""
+        self._pieces.append(piece)
+        self.on_change()
+
     def take(self) -> bytes:
         """What has come since the last time."""
-        data, self.position = self.answer.take(self.position)
+        pieces, self._pieces = self._pieces, []
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self.taken += len(data)
-        self.answer.drop()
+        self.answer.make_room()
         return data
 
     def leave(self) -> None:
@@ -144,5 +155,6 @@ class Reader:
         self.answer.readers.discard(self)
         if not self.answer.readers:
             self.answer.error = None  # its traceback holds the request, which may be large
-        self.answer.drop()
+        self._pieces.clear()
+        self.answer.make_room()
         self._on_leave(self.answer, self.at_end)

@@ -139,7 +139,7 @@ class Retries:
         self._by_body.setdefault(_body(asked), []).append(kept)
         if asked.key is not None:
             self._by_key[asked.session, asked.key] = kept
-        answer.kept, answer.on_grow = True, self._grow
+        answer.keep(self._grow)
         self._grow(ENTRY)
 
     def left(self, answer: Answer, *, cancelled: bool) -> None:
@@ -172,8 +172,7 @@ class Retries:
         if asked.key is not None and self._by_key.get((asked.session, asked.key)) is kept:
             del self._by_key[asked.session, asked.key]
         self._spent -= answer.size + ENTRY
-        answer.kept, answer.on_grow = False, None
-        answer.drop()
+        answer.let_go()
 
     def _grow(self, by: int) -> None:
         self._spent += by

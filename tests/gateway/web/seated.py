@@ -32,7 +32,8 @@ def seat(session: str = "s") -> Seat:
 def answer(*, kept: bool = False, streamed: bool = True) -> Answer:
     """One of which nothing is there yet."""
     made = Answer(seat(), streamed)
-    made.kept = kept
+    if kept:
+        made.keep(lambda _: None)
     return made
 
 

@@ -149,7 +149,7 @@ async def test_what_the_slowest_has_not_read_stays_when_it_is_no_longer_kept() -
     fast, slow = reader(made), reader(made)
     await made.add(b"one")
     await fast.next()
-    made.kept = False
+    made.let_go()
     await made.add(b"two")
     await fast.next()
     assert await slow.next() == b"onetwo"
@@ -216,7 +216,7 @@ async def test_the_maker_waits_for_the_slowest_reader_of_what_is_not_kept(
 ) -> None:
     made = answer(kept=True)
     fast, slow = reader(made), reader(made)
-    made.kept = False
+    made.let_go()
     async with adding(made, b"x" * (high_water + 1)) as task:
         await fast.next()
         await turns(3)
@@ -306,7 +306,7 @@ async def test_a_reader_of_an_answer_that_goes_on_does_not_have_all() -> None:
 async def test_growing_is_told_with_the_bytes() -> None:
     grown: list[int] = []
     made = answer()
-    made.on_grow = grown.append
+    made.keep(grown.append)
     await made.add(b"one")
     await made.add(b"fourth")
     assert (grown, made.size) == ([3, 6], 9)
