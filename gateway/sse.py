@@ -32,6 +32,7 @@ class Event:
 DONE = Event("[DONE]")
 """Ends the streams of the OpenAI APIs."""
 _DATA = b"data: "
+_NEXT = b"\n\n" + _DATA
 
 
 @define(eq=False)
@@ -49,6 +50,13 @@ class Splitter:
     _pieces: list[bytes] = field(factory=list, init=False)
     """Of a line that goes on."""
 
+    def alone(self, part: bytes) -> bytes | None:
+        """The event that the next part is, if it is one of one line, maybe with a CR in it."""
+        end = len(part) - 2
+        if part[:6] != _DATA or part.find(b"\n") != end or part[end:] != b"\n\n":
+            return None
+        return None if self._data or any(self._pieces) else part[6:end]
+
     def feed(self, part: bytes) -> list[bytes]:
         """The events that end in the next part."""
         return self._whole(part) or self._by_line(part)
@@ -60,7 +68,7 @@ class Splitter:
         if end < 2 or self._data or b"\n" in rest:
             return []
         whole = b"".join([*self._pieces, part[:end]])
-        events = whole[6:-2].split(b"\n\n" + _DATA)
+        events = whole[6:-2].split(_NEXT)
         if not whole.startswith(_DATA) or whole.count(b"\n") != 2 * len(events) or b"\r" in whole:
             return []
         self._pieces = [rest]

@@ -1,6 +1,7 @@
-"""Hypothesis strategies: complete replies in the shapes of vLLM 0.32, and ways to cut text."""
+"""Hypothesis strategies: complete replies in the shapes of vLLM 0.32, and ways to cut them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import strategies as st
@@ -33,6 +34,16 @@ def cuts(draw: st.DrawFn) -> Cut:
             start, turn = start + size, turn + 1
 
     return cut
+
+
+PLACES = st.lists(st.integers(0, 10_000), max_size=20)
+"""Where to cut bytes, see `cut_at`."""
+
+
+def cut_at(places: Iterable[int], raw: bytes) -> list[bytes]:
+    """The bytes in pieces, some of which may be empty."""
+    edges = [0, *sorted(place % (len(raw) + 1) for place in places), len(raw)]
+    return [raw[start:end] for start, end in pairwise(edges)]
 
 
 @st.composite

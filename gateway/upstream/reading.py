@@ -70,24 +70,27 @@ class _Stream:
 
     async def begin(self) -> None:
         """Wait for the first event; raises the error that it is."""
-        while not (self._read or self._over):
-            await self._more()
+        self._read = [*await self.batch()]
 
     async def batch(self) -> Sequence[Chunk]:
         """What came together, none at the end; an error only after all that came before it."""
         while not self._read:
             if self._over:
                 return ()
-            await self._more()
+            if self._failed is not None:
+                raise self._failed
+            self._take(await _part(self.response))
         batch, self._read = self._read, []
         return batch
 
-    async def _more(self) -> None:
-        if self._failed is not None:
-            raise self._failed
-        part = await _part(self.response)
+    def _take(self, part: bytes) -> None:
         if not part:
             raise UpstreamUnreachable(NO_DONE)
+        alone = self._splitter.alone(part)
+        like = None if alone is None else self._alike.decode(alone)
+        if like is not None:  # so it has no CR: those are in no text of JSON
+            self._read.append(like)
+            return
         for event in self._splitter.feed(part):
             if event == DONE:
                 self._over = True

@@ -204,14 +204,11 @@ async def _write(
         for chunk in batch:
             meter.see(chunk)
             events += encoder.feed(chunk)
-        await _add(b"".join([written(event) for event in events]), answer)
+        if events:
+            await answer.add(b"".join([written(event) for event in events]))
         batch = await chunks.batch()
-    await _add(_encoded(encoder.finish()), answer)
-
-
-async def _add(data: bytes, answer: Answer) -> None:
-    if data:
-        await answer.add(data)
+    if last := _encoded(encoder.finish()):
+        await answer.add(last)
 
 
 async def _pass_on(events: Events, answer: Answer) -> None:

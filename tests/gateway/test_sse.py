@@ -1,7 +1,6 @@
 """Server-sent events: however the bytes are cut, the events are the same."""
 
-from collections.abc import AsyncIterator, Iterable
-from itertools import pairwise
+from collections.abc import AsyncIterator
 
 import pytest
 from hypothesis import given
@@ -12,6 +11,7 @@ from gateway.codec import Verbatim
 from gateway.errors import UpstreamUnreachable
 from gateway.sse import DONE, KEEP_ALIVE, Event, parse, whole
 from tests import recorded
+from tests.strategies import PLACES, cut_at
 
 
 async def events(*parts: bytes) -> list[bytes]:
@@ -22,12 +22,6 @@ async def events(*parts: bytes) -> list[bytes]:
     return [event async for event in parse(given_parts())]
 
 
-def cut(raw: bytes, places: Iterable[int]) -> list[bytes]:
-    edges = [0, *sorted(place % (len(raw) + 1) for place in places), len(raw)]
-    return [raw[start:end] for start, end in pairwise(edges)]
-
-
-PLACES = st.lists(st.integers(0, 10_000), max_size=20)
 LINES = st.text(
     st.characters(codec="utf-8", exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=20
 ).map(str.encode)
@@ -36,7 +30,7 @@ ENDS = st.sampled_from([b"\n", b"\r\n"])
 
 @given(st.binary(max_size=200), PLACES)
 async def test_any_bytes_cut_anywhere_give_the_same_events(raw: bytes, places: list[int]) -> None:
-    assert await events(*cut(raw, places)) == await events(raw)
+    assert await events(*cut_at(places, raw)) == await events(raw)
 
 
 @given(st.lists(st.lists(LINES, min_size=1, max_size=3), max_size=5), ENDS, PLACES)
@@ -44,7 +38,7 @@ async def test_what_was_sent_is_what_arrives(
     sent: list[list[bytes]], end: bytes, places: list[int]
 ) -> None:
     blocks = [b"".join(b"data: " + line + end for line in lines) + end for lines in sent]
-    assert await events(*cut(b"".join(blocks), places)) == [b"\n".join(lines) for lines in sent]
+    assert await events(*cut_at(places, b"".join(blocks))) == [b"\n".join(lines) for lines in sent]
 
 
 async def test_lines_may_end_with_crlf_cut_in_two() -> None:
@@ -104,7 +98,7 @@ async def test_a_keep_alive_is_no_event() -> None:
 @given(st.lists(st.sampled_from([b"data: x\n\n", b"data: y\r\n\r\n", b": c\n\n"])), PLACES)
 async def test_whole_cuts_between_events_only(items: list[bytes], places: list[int]) -> None:
     async def given_parts() -> AsyncIterator[bytes]:
-        for part in cut(raw, places):
+        for part in cut_at(places, raw):
             yield part
 
     raw = b"".join(items)

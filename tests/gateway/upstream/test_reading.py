@@ -1,15 +1,21 @@
 """What is read of a replica's answer; `test_connections` reads them over sockets."""
 
+import asyncio
 import json
+from collections.abc import Sequence
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from gateway.arrays import WORTH
 from gateway.codec import Raw, encode
-from gateway.errors import UpstreamError
+from gateway.core import Chunk
+from gateway.errors import GatewayError, UpstreamError
 from gateway.sse import DONE, Event
 from gateway.upstream.reading import chunks, completion, json_object, said
 from gateway.wire.response import Response
+from tests.strategies import PLACES, cut_at
 
 
 def test_an_answer_is_a_json_object() -> None:
@@ -66,3 +72,64 @@ async def test_a_long_event_of_several_lines_can_be_told_on_one() -> None:
     [chunk] = [chunk async for chunk in await chunks(response)]
     assert chunk == value
     assert Event(chunk).passed_on().count(b"\n") == 2
+
+
+def said_in(text: str) -> bytes:
+    """An event that is like any other of these."""
+    delta = f'"delta":{{"content":"{text}"}}'
+    return b'data: {"id":"c","choices":[{"index":0,%b,"logprobs":null}]}\n\n' % delta.encode()
+
+
+EVENTS = st.sampled_from(
+    [
+        *(said_in(text) for text in ("a", "ä", "\\n", "\\\\", '\\"}', "", "\r", "\n", '"', "\n\n")),
+        said_in("a") + said_in("b"),
+        said_in("a").replace(b"\n", b"\r\n"),
+        said_in("a")[:-2] + b"\r\n\n",
+        said_in("a").replace(b"}]}", b"}]\ndata: }"),
+        b": a comment\n\n",
+        b"event: e\n",
+        b"data: {\n",
+        b"da",
+        b"data: \n\n",
+        b"data:" + said_in("a")[6:],
+        b'data: {"error": {"message": "no"}}\n\n',
+        DONE.encode(),
+    ]
+)
+
+
+async def read_of(parts: Sequence[bytes]) -> list[Chunk | str | bytes]:
+    """The chunks of a stream, the bytes that they go on as, and what ended it."""
+    response = Response(200, [], leave=lambda: None, pause=lambda _: None)
+    found: list[Chunk | str | bytes] = []
+
+    async def read() -> None:
+        try:
+            async for chunk in await chunks(response):
+                found.extend((chunk, Event(chunk).passed_on()))
+        except GatewayError as error:
+            found.append(str(error))
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(read())
+        for part in parts:
+            response.feed(part)
+            for _ in range(3):
+                await asyncio.sleep(0)
+        response.finish()
+    return found
+
+
+@given(st.lists(EVENTS, max_size=6), PLACES)
+@example([b"data: {\n", said_in("goes on")], [])
+@example([b"da", said_in("goes on")], [])
+@example([said_in("\r")], [])
+async def test_events_that_come_alone_are_read_like_any_others(
+    sent: list[bytes], places: list[int]
+) -> None:
+    sent = [said_in("the first"), *sent]
+    raw = b"".join(sent)
+    together = await read_of([b": nothing is alone\n\n" + raw])
+    assert await read_of(sent) == together
+    assert await read_of([part for part in cut_at(places, raw) if part]) == together
