@@ -24,8 +24,6 @@ class Answer:
     seat: Seat
     streamed: bool = False
     """Whether it is sent as it is made; what was asked for, until it has begun."""
-    kept: bool = field(default=False, init=False)
-    """Whether it is held for readers that come later."""
     content_type: str | None = field(default=None, init=False)
     """Set once it has begun."""
     ended: bool = field(default=False, init=False)
@@ -41,13 +39,18 @@ class Answer:
     _room: "asyncio.Future[None] | None" = field(default=None, init=False)
     """Of the maker that waits for readers."""
 
+    @property
+    def kept(self) -> bool:
+        """Whether it is held for readers that come later."""
+        return self._on_grow is not None
+
     def keep(self, on_grow: Callable[[int], None]) -> None:
         """Hold it for others, before there is any of it; how many bytes that takes is told."""
-        self.kept, self._on_grow = True, on_grow
+        self._on_grow = on_grow
 
     def let_go(self) -> None:
         """Nobody comes any more to read it."""
-        self.kept, self._on_grow = False, None
+        self._on_grow = None
         self._pieces.clear()
         self.make_room()
 
@@ -59,10 +62,9 @@ class Answer:
     async def add(self, data: bytes) -> None:
         """Hand over; a stream waits while too much of it is not read."""
         self.size += len(data)
-        if self.kept:
+        if self._on_grow is not None:
             data = _compact(data)
             self._pieces.append(data)
-        if self._on_grow is not None:
             self._on_grow(len(data))
         for reader in tuple(self.readers):
             reader.put(data)
