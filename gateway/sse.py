@@ -50,16 +50,16 @@ class Splitter:
     _pieces: list[bytes] = field(factory=list, init=False)
     """Of a line that goes on."""
 
-    def alone(self, part: bytes) -> bytes | None:
-        """The event that the next part is, if it is one of one line, maybe with a CR in it."""
-        end = len(part) - 2
-        if part[:6] != _DATA or part.find(b"\n") != end or part[end:] != b"\n\n":
-            return None
-        return None if self._data or any(self._pieces) else part[6:end]
-
     def feed(self, part: bytes) -> list[bytes]:
         """The events that end in the next part."""
-        return self._whole(part) or self._by_line(part)
+        return self._alone(part) or self._whole(part) or self._by_line(part)
+
+    def _alone(self, part: bytes) -> list[bytes]:
+        """If it is one event of one line, as most are of a stream that flows, that one."""
+        end = len(part) - 2
+        if part[:6] != _DATA or part.find(b"\n") != end or part[end:] != b"\n\n" or b"\r" in part:
+            return []
+        return [] if self._data or any(self._pieces) else [part[6:end]]
 
     def _whole(self, part: bytes) -> list[bytes]:
         """If up to its last blank line there are but whole events of one line each, those."""

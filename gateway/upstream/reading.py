@@ -86,11 +86,6 @@ class _Stream:
     def _take(self, part: bytes) -> None:
         if not part:
             raise UpstreamUnreachable(NO_DONE)
-        alone = self._splitter.alone(part)
-        like = None if alone is None else self._alike.decode(alone)
-        if like is not None:  # so it has no CR: those are in no text of JSON
-            self._read.append(like)
-            return
         for event in self._splitter.feed(part):
             if event == DONE:
                 self._over = True

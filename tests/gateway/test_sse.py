@@ -45,6 +45,10 @@ async def test_lines_may_end_with_crlf_cut_in_two() -> None:
     assert await events(b"data: a\r", b"\n\r", b"\ndata: b\r\n\r\n") == [b"a", b"b"]
 
 
+async def test_the_cr_of_one_line_of_an_event_is_no_data() -> None:
+    assert await events(b"data: a\r\n\n") == [b"a"]
+
+
 async def test_comments_names_and_ids_are_skipped() -> None:
     raw = b": keep-alive\n\nevent: message\nid: 7\nretry: 10\ndata: a\n\n"
     assert await events(raw) == [b"a"]

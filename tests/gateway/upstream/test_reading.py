@@ -15,6 +15,7 @@ from gateway.errors import GatewayError, UpstreamError
 from gateway.sse import DONE, Event
 from gateway.upstream.reading import chunks, completion, json_object, said
 from gateway.wire.response import Response
+from tests.gateway.wire.scripted import turns
 from tests.strategies import PLACES, cut_at
 
 
@@ -115,8 +116,7 @@ async def read_of(parts: Sequence[bytes]) -> list[Chunk | str | bytes]:
         tasks.create_task(read())
         for part in parts:
             response.feed(part)
-            for _ in range(3):
-                await asyncio.sleep(0)
+            await turns()
         response.finish()
     return found
 
